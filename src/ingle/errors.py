@@ -36,3 +36,7 @@ class ModelNotFoundError(IngleError):
 
 class DownloadError(IngleError):
     """Fetching failed: network, index, checksum or disk."""
+
+
+class UnreachableError(DownloadError):
+    """The source of a download gave nothing: no network, no index, no such file."""
