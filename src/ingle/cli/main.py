@@ -1,0 +1,141 @@
+"""Owns the command line's grammar: commands, options, their help. Each command's work has a file.
+
+Those files load when their command runs, so that `ingle --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from ingle import __version__
+from ingle.cli.failure import exit_code, guarded
+
+app = typer.Typer(
+    help="Run large open models on the machine you own.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # help in plain text needs a tenth of a second less
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ingle {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def ingle(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_tell_version, help="Show the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Run large open models on the machine you own."""
+
+
+@app.command()
+@guarded
+def run(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL] [PROMPT]",
+            help="MODEL is a known name, a path or user/repo; without one, smollm2:135m answers."
+            " What is piped in becomes the prompt, or its end. Without a prompt: a chat.",
+            show_default=False,
+        ),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the text as it is, without a chat template.")
+    ] = False,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 always takes the likeliest token.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the likeliest tokens of this total chance.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from this many of the likeliest tokens.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Stop after this many tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Make sampling repeatable.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; by default every core.")] = None,
+    backend: Annotated[
+        str, typer.Option(metavar="cpu|reference", help="Native kernels, or numpy.")
+    ] = "cpu",
+    context: Annotated[int | None, typer.Option(help="Tokens the context holds.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Tell timings and the kernel set on stderr.")
+    ] = False,
+) -> None:
+    """Ask a model, or chat with it."""
+    from ingle.cli.run import Options
+    from ingle.cli.run import run as answer
+
+    sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+    sampling |= {"max_tokens": max_tokens, "seed": seed}
+    answer(words or [], Options(raw, sampling, threads, backend, context, as_json, verbose))
+
+
+@app.command()
+@guarded
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A path or a known name.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
+) -> None:
+    """Say what a model file holds and whether it runs here."""
+    from ingle import hub
+    from ingle.cli.inspect import inspect as show
+
+    raise typer.Exit(show(str(hub.resolve(file)), as_json, tensors))
+
+
+@app.command()
+@guarded
+def pull(name: Annotated[str, typer.Argument(metavar="NAME", help="A known name.")]) -> None:
+    """Fetch a model by name; `ingle list` shows the names."""
+    from ingle.cli.pull import pull as fetch
+
+    fetch(name)
+
+
+@app.command("list")
+@guarded
+def list_() -> None:
+    """List the known models and which of them are here."""
+    from ingle.cli.list import show
+
+    show()
+
+
+@app.command()
+@guarded
+def rm(name: Annotated[str, typer.Argument(metavar="NAME", help="A known name.")]) -> None:
+    """Remove a fetched model from this machine."""
+    from ingle.cli.rm import rm as remove
+
+    remove(name)
+
+
+def main() -> None:
+    """The program `ingle`; always ends in SystemExit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 still shows text
+    try:
+        app()
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(exit_code(error))

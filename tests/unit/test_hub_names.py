@@ -1,0 +1,114 @@
+"""Which words name a model, and what becomes of those that do not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingle import hub
+from ingle.errors import IngleError, ModelNotFoundError, UnsupportedError
+from ingle.hub.progress import as_size
+from ingle.hub.registry import REGISTRY
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INGLE_MODELS", str(tmp_path / "models"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "models"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "smollm2:135m",
+        "SmolLM2:135M",
+        "gpt-oss:20b",
+        "openai/gpt-oss-20b",
+        "missing.gguf",
+        "some/where/missing.gguf",
+        "here.txt",
+    ],
+)
+def test_words_that_name_a_model(word: str, tmp_path: Path) -> None:
+    (tmp_path / "here.txt").touch()
+    assert hub.is_model_word(word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["", "Why", "Why is the sky blue?", "compare a/b and c/d", "and/", "/", "a/b/c", "now: go"],
+)
+def test_words_that_are_prompts(word: str) -> None:
+    assert hub.is_model_word(word) == (word == "/")  # the root folder exists
+
+
+def test_an_existing_path_is_itself(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.touch()
+    assert hub.resolve(file) == hub.resolve(str(file)) == file
+    assert hub.resolve(tmp_path) == tmp_path
+
+
+def test_a_model_that_is_here_needs_no_network(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = REGISTRY["smollm2:135m"]
+    path = models / "smollm2-135m" / entry.file_name
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(entry.file_bytes)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert hub.resolve("smollm2:135m") == path
+
+
+def test_repositories_are_for_later() -> None:
+    with pytest.raises(UnsupportedError, match="Hugging Face downloads arrive with `ingle pull`"):
+        hub.resolve("openai/gpt-oss-20b")
+
+
+def test_an_absent_file_is_named() -> None:
+    with pytest.raises(ModelNotFoundError, match=re.escape("[no/such.gguf] a model file must")):
+        hub.resolve("no/such.gguf")
+
+
+@pytest.mark.parametrize("name", ["smolm2:135m", "smollm", "something else"])
+def test_an_unknown_name_gets_known_ones_to_choose_from(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=f"but got '{name}'") as caught:
+        hub.resolve(name)
+    assert "smollm2:135m" in caught.value.hint
+
+
+@pytest.mark.parametrize("verb", [hub.remove, hub.pull])
+def test_verbs_on_unknown_names_fail(verb: object) -> None:
+    with pytest.raises(ModelNotFoundError, match="smollm2:135m"):
+        verb("smollm")  # type: ignore[operator]
+
+
+@given(st.text())
+def test_no_text_is_more_than_a_mistake(text: str) -> None:
+    hub.is_model_word(text)
+    try:
+        path = hub.resolve(text)
+    except IngleError:
+        return
+    assert path.exists()
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "a\0b", "~nobody-of-that-name/x", "\ud800"])
+def test_odd_text_is_only_a_mistake(text: str) -> None:
+    assert not hub.is_model_word(text)
+    with pytest.raises(ModelNotFoundError):
+        hub.resolve(text)
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (98_362_432, "98.4 MB"), (10**16, "10000.0 TB")],
+)
+def test_sizes_read_in_decimal_units(num_bytes: int, text: str) -> None:
+    assert as_size(num_bytes) == text
