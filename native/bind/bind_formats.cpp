@@ -1,4 +1,95 @@
 // Number formats: decoding and the kernel layout, callable from Python.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string_view.h>
 
-void bind_formats(nanobind::module_& m) { (void)m; }
+#include <string>
+#include <string_view>
+
+#include "formats/formats.h"
+#include "formats/tile.h"
+
+namespace nb = nanobind;
+
+namespace ingle {
+namespace {
+
+using EncodedRows = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Matrix = nb::ndarray<nb::numpy, T, nb::ndim<2>, nb::c_contig>;
+
+const FormatEntry& format_named(std::string_view name) {
+    if (const FormatEntry* format = find_format(name)) return *format;
+    throw nb::value_error(("unknown number format " + std::string(name)).c_str());
+}
+
+// Blocks per row of `data`; ValueError unless its rows hold exactly `columns` weights.
+size_t blocks_per_row(const FormatEntry& format, const EncodedRows& data, size_t columns) {
+    const size_t blocks = columns / format.block;
+    if (columns % format.block || data.shape(1) / format.block_bytes != blocks ||
+        data.shape(1) % format.block_bytes)
+        throw nb::value_error((std::string("rows of ") + std::to_string(data.shape(1)) +
+                               " bytes do not hold " + std::to_string(columns) + " columns of " +
+                               format.name).c_str());
+    return blocks;
+}
+
+// An uninitialised (rows, columns) array. numpy allocates it: large ones then get huge pages.
+template <class T>
+Matrix<T> new_matrix(size_t rows, size_t columns, const char* dtype) {
+    const nb::object empty = nb::module_::import_("numpy").attr("empty");
+    return nb::cast<Matrix<T>>(empty(nb::make_tuple(rows, columns), dtype));
+}
+
+Matrix<float> decode(std::string_view name, const EncodedRows& data, size_t columns) {
+    const FormatEntry& format = format_named(name);
+    const size_t blocks = blocks_per_row(format, data, columns);
+    Matrix<float> out = new_matrix<float>(data.shape(0), columns, "float32");
+    const nb::gil_scoped_release unlocked;
+    format.decode(data.data(), data.shape(0) * blocks, out.data());
+    return out;
+}
+
+Matrix<uint8_t> pack_tiles(std::string_view name, const EncodedRows& data, size_t rows,
+                           size_t columns) {
+    const FormatEntry& format = format_named(name);
+    if (!format.pack_tile)
+        throw nb::value_error((std::string(format.name) + " has no kernel layout").c_str());
+    if (rows != data.shape(0)) throw nb::value_error("rows must be the length of data");
+    const size_t blocks = blocks_per_row(format, data, columns);
+    const size_t row_bytes = data.shape(1), tile_bytes = kRowsOfTile * row_bytes;
+    const size_t tiles = rows / kRowsOfTile + (rows % kRowsOfTile != 0);
+    Matrix<uint8_t> out = new_matrix<uint8_t>(tiles, tile_bytes, "uint8");
+    if (row_bytes == 0) return out;
+    const nb::gil_scoped_release unlocked;
+    for (size_t tile = 0; tile < tiles; ++tile) {
+        const size_t first = tile * kRowsOfTile;
+        const size_t num_rows = rows - first < kRowsOfTile ? rows - first : kRowsOfTile;
+        format.pack_tile(data.data() + first * row_bytes, num_rows, row_bytes, blocks,
+                         out.data() + tile * tile_bytes);
+    }
+    return out;
+}
+
+nb::dict format_facts() {
+    nb::dict facts;
+    for (const FormatEntry& format : all_formats())
+        facts[format.name] = nb::make_tuple(
+            format.block, format.block_bytes,
+            format.pack_tile ? kRowsOfTile * format.block_bytes : size_t{0});
+    return facts;
+}
+
+}  // namespace
+}  // namespace ingle
+
+void bind_formats(nb::module_& m) {
+    m.def("decode", &ingle::decode, nb::arg("format_name"), nb::arg("data").noconvert(),
+          nb::arg("columns"),
+          "Weights float32 (rows, columns) of encoded rows uint8 (rows, row_bytes).");
+    m.def("pack_tiles", &ingle::pack_tiles, nb::arg("format_name"), nb::arg("data").noconvert(),
+          nb::arg("rows"), nb::arg("columns"),
+          "Kernel tiles uint8 (num_tiles, tile_bytes) of encoded rows uint8 (rows, row_bytes).");
+    m.def("format_facts", &ingle::format_facts,
+          "name -> (weights per block, bytes per block, bytes of a tile per block or 0).");
+}
