@@ -32,7 +32,7 @@ def _bit_planes(packed: Bytes) -> Bytes:
 def _scale_codes(scale: Floats, codes: NDArray[np.integer[Any]], sub: int) -> Floats:
     """Product of scales (n, 256 / sub) and signed or unsigned codes: (n, 256 / sub, sub)."""
     values: Floats = codes.reshape(len(codes), -1, sub).astype(np.float32)
-    return scale[:, :, None] * values
+    return np.multiply(scale[:, :, None], values)
 
 
 def _decode_q2_k(blocks: Bytes) -> Floats:
@@ -73,7 +73,7 @@ def _scales_and_mins(packed: Bytes) -> tuple[Floats, Floats]:
 def _decode_q45_k(blocks: Bytes, codes: Bytes) -> Floats:
     scales, mins = _scales_and_mins(blocks[:, 4:16])
     low = read_half(blocks, 2) * mins
-    y = _scale_codes(read_half(blocks, 0) * scales, codes, 32) - low[:, :, None]
+    y: Floats = _scale_codes(read_half(blocks, 0) * scales, codes, 32) - low[:, :, None]
     return y.reshape(-1, 256)
 
 
