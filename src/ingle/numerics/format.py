@@ -80,7 +80,7 @@ def decode(fmt: Format, data: Bytes) -> Floats:
     blocks = data.reshape(-1, fmt.block_bytes)
     weights = out.reshape(-1, fmt.block)
     with np.errstate(all="ignore"):
-        for rows in _chunks(len(blocks), fmt.block):
+        for rows in block_chunks(len(blocks), fmt.block):
             weights[rows] = fmt.decode(blocks[rows])
     return out
 
@@ -98,25 +98,26 @@ def encode(fmt: Format, x: NDArray[np.floating[Any]]) -> Bytes:
     weights = x.reshape(-1, fmt.block)
     blocks = out.reshape(-1, fmt.block_bytes)
     with np.errstate(all="ignore"):
-        for rows in _chunks(len(weights), fmt.block):
+        for rows in block_chunks(len(weights), fmt.block):
             chunk = weights[rows].astype(np.float32)
             if not fmt.keeps_nonfinite:
-                _require_finite(fmt, chunk)
+                require_finite(fmt.name, chunk)
             blocks[rows] = fmt.encode(chunk)
     return out
 
 
-def _chunks(num_blocks: int, block: int) -> list[slice]:
+def block_chunks(num_blocks: int, block: int) -> list[slice]:
+    """Slices that cut `num_blocks` blocks of `block` weights into CHUNK_WEIGHTS at a time."""
     step = max(1, CHUNK_WEIGHTS // block)
     return [slice(start, start + step) for start in range(0, num_blocks, step)]
 
 
-def _require_finite(fmt: Format, x: Floats) -> None:
+def require_finite(name: str, x: Floats) -> None:
+    """IngleError naming the format when a weight is NaN or infinite."""
     finite = np.isfinite(x)
     if not finite.all():
-        value = x[~finite][0]
         raise IngleError(
-            fmt.name,
-            f"weights to encode must be finite float32 numbers, but got {value}",
+            name,
+            f"weights to encode must be finite float32 numbers, but got {x[~finite][0]}",
             "the source tensor is damaged or overflows float32",
         )

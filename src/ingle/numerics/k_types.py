@@ -32,7 +32,8 @@ def _bit_planes(packed: Bytes) -> Bytes:
 def _scale_codes(scale: Floats, codes: NDArray[np.integer[Any]], sub: int) -> Floats:
     """Product of scales (n, 256 / sub) and signed or unsigned codes: (n, 256 / sub, sub)."""
     values: Floats = codes.reshape(len(codes), -1, sub).astype(np.float32)
-    return np.multiply(scale[:, :, None], values)
+    values *= scale[:, :, None]
+    return values
 
 
 def _decode_q2_k(blocks: Bytes) -> Floats:
@@ -40,7 +41,7 @@ def _decode_q2_k(blocks: Bytes) -> Floats:
     packed = blocks[:, :16]
     scale = read_half(blocks, 80) * (packed & np.uint8(15)).astype(np.float32)
     low = read_half(blocks, 82) * (packed >> np.uint8(4)).astype(np.float32)
-    y = _scale_codes(scale, _pairs(blocks[:, 16:80]), 16) - low[:, :, None]
+    y: Floats = _scale_codes(scale, _pairs(blocks[:, 16:80]), 16) - low[:, :, None]
     return y.reshape(-1, 256)
 
 
