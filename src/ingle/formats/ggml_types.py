@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ingle.errors import UnsupportedError
+from ingle.errors import IngleError, UnsupportedError
 
 
 class BlockType(NamedTuple):
@@ -83,3 +83,11 @@ def block_type(type_id: int, architecture: str, where: str) -> BlockType:
         f"type must be a known ggml type, but got type id {type_id}",
         "the file is damaged, or newer than this version of ingle",
     )
+
+
+def ggml_type(name: str, where: str) -> tuple[int, BlockType]:
+    """Type id and storage of a format to write; IngleError at `where` if GGUF lacks it."""
+    for type_id, kind in _TYPES.items():
+        if kind.name == name:
+            return type_id, kind
+    raise IngleError(where, f"format must be one GGUF has, but got {name}")

@@ -74,6 +74,10 @@ class StringArray(Sequence[str]):
         except UnicodeDecodeError:
             return [self._text(raw, i) for i, raw in enumerate(self.raws())]
 
+    def stored(self) -> bytes:
+        """The strings as the file has them: each a u64 length and its bytes."""
+        return self._file.bytes[self._heads[0] : self._heads[-1]].tobytes()
+
     def _spans(self) -> tuple[bytes, Iterator[tuple[int, int]]]:
         base = int(self._heads[0])
         blob = self._file.bytes[base : self._heads[-1]].tobytes()
