@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingle.errors import IngleError
+from ingle.formats.ggml_types import ggml_type
 from ingle.formats.gguf import GgufFile
 from ingle.formats.gguf_strings import StringArray
 
@@ -142,3 +143,12 @@ def test_split_model_opens_from_any_part(tmp_path: Path) -> None:
     parts[1].unlink()
     with pytest.raises(IngleError, match="00002-of-00003"):
         GgufFile.open(parts[0])
+
+
+def test_sizes_of_all_types_are_the_package_s() -> None:
+    sizes = {kind.name: sizes for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
+    # The package counts Q8_1's two float16 as float32; ggml's block_q8_1 has 36 bytes.
+    assert sizes.pop("Q8_1") == (32, 40)
+    for name, (block, block_bytes) in sizes.items():
+        type_id, kind = ggml_type(name, "test")
+        assert (type_id, *kind) == (gguf.GGMLQuantizationType[name], name, block, block_bytes)

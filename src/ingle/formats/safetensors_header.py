@@ -17,6 +17,7 @@ from ingle.errors import UnsupportedError
 from ingle.formats.container import TensorInfo
 from ingle.formats.ggml_types import BlockType
 from ingle.formats.mapping import FileMap, quoted
+from ingle.numerics import FORMATS
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_DIMS = 16
@@ -24,24 +25,22 @@ MAX_ELEMENTS = 1 << 59  # times 8 bytes still fits 63 bits
 
 # F4 and F6 pack weights of a row into whole bytes.
 DTYPES: dict[str, BlockType] = {
+    name: BlockType(name, FORMATS[name].block, FORMATS[name].block_bytes)
+    for name in ("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+} | {
     name: BlockType(name, block, block_bytes)
     for name, block, block_bytes in [
         ("BOOL", 1, 1),
         ("U8", 1, 1),
         ("I8", 1, 1),
-        ("F8_E5M2", 1, 1),
-        ("F8_E4M3", 1, 1),
         ("F8_E8M0", 1, 1),
         ("F4", 2, 1),
         ("F6_E2M3", 4, 3),
         ("F6_E3M2", 4, 3),
         ("I16", 1, 2),
         ("U16", 1, 2),
-        ("F16", 1, 2),
-        ("BF16", 1, 2),
         ("I32", 1, 4),
         ("U32", 1, 4),
-        ("F32", 1, 4),
         ("I64", 1, 8),
         ("U64", 1, 8),
         ("F64", 1, 8),
