@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingle import hub
 from ingle.errors import UnreachableError
+from ingle.hub.registry import REGISTRY
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +29,63 @@ def smollm2_path() -> Path:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"the model smollm2:135m is not here and cannot be fetched: {error}")
+
+
+@dataclass
+class Ended:
+    """How a run of the program ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class ScriptedIngle:
+    """The program `ingle` over a scripted model (unit/scripted_llm.py), in its own process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._calls = folder / "calls.jsonl"
+        script = Path(__file__).parent / "unit" / "scripted_llm.py"
+        self.command = [sys.executable, str(script)]
+        self.env = {
+            **os.environ,
+            "INGLE_MODELS": str(folder / "models"),
+            "SCRIPTED_LLM_CALLS": str(self._calls),
+            "PYTHONIOENCODING": "utf-8",
+            "PYTHONPATH": str(
+                Path(hub.__file__).parents[2]
+            ),  # the ingle under test, from any folder
+            "COLUMNS": "80",
+        }
+        self.env.pop("INGLE_TRACEBACK", None)
+
+    def __call__(self, *args: str, piped: bytes | None = None, **env: str) -> Ended:
+        """Run to the end with `piped` on stdin, or with nothing there at all."""
+        stdin = {"stdin": subprocess.DEVNULL} if piped is None else {"input": piped}
+        ended = subprocess.run(
+            [*self.command, *args],
+            cwd=self.folder,
+            env={**self.env, **env},
+            capture_output=True,
+            timeout=60,
+            **stdin,  # type: ignore[call-overload]
+        )
+        return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+    def calls(self) -> list[dict[str, Any]]:
+        """What the scripted model was asked so far."""
+        if not self._calls.exists():
+            return []
+        return [json.loads(line) for line in self._calls.read_text().splitlines()]
+
+
+@pytest.fixture
+def ingle(tmp_path: Path) -> ScriptedIngle:
+    """`ingle` over a scripted model, with smollm2:135m in place as a file of holes."""
+    entry = REGISTRY["smollm2:135m"]
+    path = tmp_path / "models" / entry.folder_name / entry.file_name
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(entry.file_bytes)
+    return ScriptedIngle(tmp_path)

@@ -98,9 +98,11 @@ def inspect(
 ) -> None:
     """Say what a model file holds and whether it runs here."""
     from ingle import hub
+
+    path = hub.resolve(file)
     from ingle.cli.inspect import inspect as show
 
-    raise typer.Exit(show(str(hub.resolve(file)), as_json, tensors))
+    raise typer.Exit(show(str(path), as_json, tensors))
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Owns the models folder: which file lies where, staging, locks, the last rename.
 
     <models>/<name>/<file>       a finished model, whole and verified
-    <models>/.staging/<name>/    what a pull is working on; the same disk, so a rename moves it
+    <models>/.staging/<name>/*/  what a pull is working on; the same disk, so a rename moves it
     <models>/.locks/<name>       held by whoever changes the model
 
 It does not know where the bytes come from.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,15 +63,20 @@ def changing(entry: Entry, on_wait: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def staging(entry: Entry) -> Iterator[Path]:
-    """An empty folder to work in, gone afterwards. Call it under `changing`."""
-    folder = env.models_dir() / ".staging" / entry.folder_name
-    shutil.rmtree(folder, ignore_errors=True)  # left by a killed pull
+    """An empty folder to work in, gone afterwards. Call it under `changing`.
+
+    What a killed pull left is swept first; the folder's name is new each time, because a download
+    that outlived its ingle may still be writing to the old one.
+    """
+    parent = env.models_dir() / ".staging" / entry.folder_name
+    shutil.rmtree(parent, ignore_errors=True)
+    with _writable(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=parent))
     try:
-        with _writable(folder):
-            folder.mkdir(parents=True)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def check_space(entry: Entry) -> None:

@@ -1,0 +1,128 @@
+"""`ingle` with a model that follows a script: ``python scripted_llm.py run "a prompt"``.
+
+Stands in for `ingle.llm` so that tests see the command line alone. It answers `You said: <prompt>`
+in pieces of one word, and the words below are its script. What it was asked is written, one JSON
+object a call, to the file named by SCRIPTED_LLM_CALLS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingle.cli.main import main
+from ingle.errors import IngleError
+
+
+@dataclass(frozen=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    load_s: float = 0.25
+    prompt_s: float = 0.5
+    decode_s: float = 2.0
+    first_token_s: float = 0.625
+    prompt_tokens_per_s: float = 8.0
+    decode_tokens_per_s: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Completion:
+    text: str
+    token_ids: list[int]
+    finish_reason: str
+    usage: Usage
+    timings: Timings
+
+
+class Stream:
+    def __init__(self, words: list[str], finish_reason: str, pause_s: float) -> None:
+        self._words, self._finish, self._pause_s = words, finish_reason, pause_s
+        self._cancelled = False
+        self.completion: Completion
+
+    def __iter__(self) -> Iterator[str]:
+        said = ""
+        for word in self._words:
+            time.sleep(self._pause_s)
+            if self._cancelled:
+                break
+            said += word
+            yield word
+        finish = "cancelled" if self._cancelled else self._finish
+        count = len(said.split())
+        self.completion = Completion(
+            said, [7] * count, finish, Usage(4, count, 4 + count), Timings()
+        )
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        note({"cancelled": True})
+
+
+class LLM:
+    kernels = "scripted"
+
+    def __init__(self, model: str | Path, **settings: Any) -> None:
+        note({"model": str(model), **settings})
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        note({"closed": True})
+
+    def generate(self, prompt: str, **settings: Any) -> Completion | Stream:
+        note({"generate": prompt, **settings})
+        return self._answer(prompt, settings)
+
+    def chat(self, messages: str | list[dict[str, str]], **settings: Any) -> Completion | Stream:
+        note({"chat": messages, **settings})
+        prompt = messages if isinstance(messages, str) else messages[-1]["content"]
+        return self._answer(prompt, settings)
+
+    def _answer(self, prompt: str, settings: dict[str, Any]) -> Completion | Stream:
+        if prompt == "script: mistake":
+            raise IngleError("context", "the prompt must fit, but got more", "ask for less")
+        if prompt == "script: bug":
+            raise KeyError("a bug\nof two lines")
+        if prompt == "script: memory":
+            raise MemoryError
+        words = f"You said: {prompt}".split(" ")
+        pieces = [words[0], *(" " + word for word in words[1:])]
+        if prompt.startswith("script: long"):
+            pieces *= 10_000
+        finish = "length" if prompt.startswith("script: cut") else "stop"
+        stream = Stream(pieces, finish, 0.01 if prompt == "script: long, slow" else 0)
+        if settings["stream"]:
+            return stream
+        for _ in stream:
+            pass
+        return stream.completion
+
+
+def note(call: dict[str, Any]) -> None:
+    with Path(os.environ["SCRIPTED_LLM_CALLS"]).open("a") as calls:
+        calls.write(json.dumps(call) + "\n")
+
+
+if __name__ == "__main__":
+    module = types.ModuleType("ingle.llm")
+    module.LLM = LLM  # type: ignore[attr-defined]
+    sys.modules["ingle.llm"] = module
+    main()

@@ -1,0 +1,252 @@
+"""`ingle run` with a prompt: which words are what, what goes to which stream, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+PIPES: dict[str, Any] = {
+    "stdin": subprocess.DEVNULL,
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.PIPE,
+}
+posix = pytest.mark.skipif(os.name != "posix", reason="sends signals, closes pipes early")
+
+
+def asked(ingle: Any, verb: str = "chat") -> Any:
+    """What the model was asked, and that it was asked once."""
+    (call,) = [call for call in ingle.calls() if verb in call]
+    return call[verb]
+
+
+def test_a_single_word_that_is_no_model_is_the_prompt(ingle: Any) -> None:
+    ended = ingle("run", "Why is the sky blue?")
+    assert (ended.code, ended.out, ended.err) == (0, "You said: Why is the sky blue?\n", "")
+    opened, chat, closed = ingle.calls()
+    assert opened["model"].endswith("SmolLM2-135M-Instruct.Q4_1.gguf")
+    assert chat["chat"] == "Why is the sky blue?"
+    assert closed == {"closed": True}
+
+
+def test_a_known_name_comes_first(ingle: Any) -> None:
+    ended = ingle("run", "smollm2:135m", "Hello", "there")
+    assert ended.out == "You said: Hello there\n"
+
+
+def test_a_path_comes_first(ingle: Any) -> None:
+    (ingle.folder / "mine.gguf").touch()
+    assert ingle("run", "mine.gguf", "Hello").out == "You said: Hello\n"
+    assert ingle.calls()[0]["model"] == "mine.gguf"
+
+
+def test_options_may_follow_the_prompt_and_reach_the_model(ingle: Any) -> None:
+    sampling = ["--temperature=0.5", "--top-p=0.9", "--top-k=40", "--max-tokens=7", "--seed=3"]
+    settings = ["--threads=2", "--backend=reference", "--context=512"]
+    assert ingle("run", "Hi", *sampling, *settings).code == 0
+    opened, chat, _ = ingle.calls()
+    assert {key: opened[key] for key in ("threads", "backend", "context")} == {
+        "threads": 2,
+        "backend": "reference",
+        "context": 512,
+    }
+    assert chat == {
+        "chat": "Hi",
+        "stream": True,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 40,
+        "max_tokens": 7,
+        "seed": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["openai/gpt-oss-20b", "Hi"], "[openai/gpt-oss-20b] a model must be a known name"),
+        (["smolm2:135m", "Hi"], "hint: known names like it: smollm2:135m"),
+        (["no/such.gguf", "Hi"], "[no/such.gguf] a model file must exist"),
+        (["Why", "is", "it"], "hint: put quotes around a prompt of several words"),
+        ([""], "[PROMPT] a prompt must hold text"),
+        (["  \n"], "[PROMPT] a prompt must hold text"),
+        ([], "[PROMPT] a prompt must hold text"),
+        (["Hi", "--temperature", "-1"], "[--temperature] the temperature must be"),
+        (["Hi", "--temperature", "nan"], "but got nan"),
+        (["Hi", "--temperature", "inf"], "but got inf"),
+        (["Hi", "--top-p", "0"], "[--top-p] the share must be above 0"),
+        (["Hi", "--top-p", "1.5"], "but got 1.5"),
+        (["Hi", "--top-k", "0"], "[--top-k]"),
+        (["Hi", "--max-tokens", "0"], "[--max-tokens]"),
+        (["Hi", "--seed", "-1"], "[--seed]"),
+        (["Hi", "--seed", str(2**64)], "[--seed]"),
+        (["Hi", "--threads", "0"], "[--threads]"),
+        (["Hi", "--threads", "5000"], "[--threads]"),
+        (["Hi", "--context", "0"], "[--context]"),
+        (["Hi", "--backend", "gpu"], "[--backend] the backend must be cpu or reference"),
+        (["script: mistake"], "[context] the prompt must fit, but got more.\nhint: ask for less"),
+        (["script: memory"], "[memory] the model must fit"),
+    ],
+)
+def test_mistakes_are_told_and_exit_2(ingle: Any, words: list[str], told: str) -> None:
+    ended = ingle("run", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.err
+    assert ended.err.startswith("[")
+    assert len(ended.err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("words", [["--no-such-option"], ["Hi", "--seed", "x"]])
+def test_wrong_usage_exits_2(ingle: Any, words: list[str]) -> None:
+    ended = ingle("run", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert "Usage:" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_bug_is_one_line_and_exits_1(ingle: Any) -> None:
+    ended = ingle("run", "script: bug")
+    assert (ended.code, ended.out) == (1, "")
+    (line,) = ended.err.splitlines()
+    assert "KeyError" in line
+    assert "INGLE_TRACEBACK=1" in line
+
+
+def test_a_bug_shows_its_place_on_demand(ingle: Any) -> None:
+    ended = ingle("run", "script: bug", INGLE_TRACEBACK="1")
+    assert ended.code == 1
+    assert ended.err.startswith("Traceback")
+    assert "scripted_llm.py" in ended.err
+
+
+def test_raw_continues_text(ingle: Any) -> None:
+    assert ingle("run", "--raw", "Once upon").out == "You said: Once upon\n"
+    assert asked(ingle, "generate") == "Once upon"
+
+
+def test_piped_text_is_the_prompt(ingle: Any) -> None:
+    assert ingle("run", piped=b"From a pipe\n").code == 0
+    assert asked(ingle) == "From a pipe"
+
+
+def test_piped_text_ends_the_prompt(ingle: Any) -> None:
+    assert ingle("run", "smollm2:135m", "Sum up:", piped="Körper\n".encode()).code == 0
+    assert asked(ingle) == "Sum up:\n\nKörper"
+
+
+def test_an_empty_pipe_adds_nothing(ingle: Any) -> None:
+    assert ingle("run", "Hi", piped=b"").code == 0
+    assert asked(ingle) == "Hi"
+
+
+def test_raw_piped_text_keeps_every_byte(ingle: Any) -> None:
+    assert ingle("run", "--raw", piped=b"  a\r\n\n").code == 0
+    assert asked(ingle, "generate") == "  a\r\n\n"
+
+
+@pytest.mark.parametrize(
+    ("piped", "told"),
+    [
+        (b"caf\xe9", "[stdin] piped text must be UTF-8, but got another byte at offset 3"),
+        (b"a" * ((16 << 20) + 1), "[stdin] piped text must have at most 16 MiB"),
+        (b" \n", "[PROMPT] a prompt must hold text"),
+    ],
+)
+def test_odd_pipes_exit_2(ingle: Any, piped: bytes, told: str) -> None:
+    ended = ingle("run", piped=piped)
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.err
+
+
+@posix
+def test_a_prompt_that_is_not_utf8_exits_2(ingle: Any) -> None:
+    ended = ingle("run", os.fsdecode(b"caf\xe9"))
+    assert ended.code == 2
+    assert "a prompt must be UTF-8" in ended.err
+
+
+def test_json_is_one_object_and_nothing_else(ingle: Any) -> None:
+    ended = ingle("run", "Grüße", "--json", "--verbose")
+    assert ended.code == 0
+    assert len(ended.out.splitlines()) == 1
+    answer = json.loads(ended.out, parse_constant=pytest.fail)
+    timings = answer.pop("timings")
+    assert answer == {
+        "model": "smollm2:135m",
+        "text": "You said: Grüße",
+        "prompt_tokens": 4,
+        "completion_tokens": 3,
+        "finish_reason": "stop",
+    }
+    assert timings["load_s"] == 0.25
+    assert timings["decode_tokens_per_s"] is None
+    assert "scripted kernels" in ended.err
+
+
+@pytest.mark.parametrize("option", ["--json", "--raw"])
+def test_json_and_raw_need_a_prompt(ingle: Any, option: str) -> None:
+    assert ingle("run", option).code == 2
+
+
+def test_verbose_tells_timings_on_stderr(ingle: Any) -> None:
+    ended = ingle("run", "Hi", "--verbose")
+    assert ended.out == "You said: Hi\n"
+    assert "smollm2:135m, scripted kernels, loaded in 0.25 s" in ended.err
+    assert "4 tokens in 0.50 s, 8.0 tokens/s, first token after 0.62 s" in ended.err
+    assert "ended by stop" in ended.err
+
+
+def test_an_answer_cut_by_the_context_is_told(ingle: Any) -> None:
+    assert "the context is full at 8 tokens" in ingle("run", "script: cut").err
+    assert ingle("run", "script: cut", "--max-tokens", "3").err == ""
+
+
+def test_a_terminal_that_is_not_utf8_still_shows_text(ingle: Any) -> None:
+    ended = ingle("run", "snow ☃", PYTHONIOENCODING="ascii")
+    assert (ended.code, ended.out) == (0, "You said: snow ?\n")
+
+
+@posix
+def test_a_reader_that_leaves_is_no_error(ingle: Any) -> None:
+    command = [*ingle.command, "run", "script: long"]
+    with subprocess.Popen(command, env=ingle.env, **PIPES) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout.read(8) == b"You said"
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 141
+    assert {"cancelled": True} in ingle.calls()
+
+
+@posix
+def test_ctrl_c_ends_quietly_with_130(ingle: Any) -> None:
+    command = [*ingle.command, "run", "script: long, slow"]
+    with subprocess.Popen(command, env=ingle.env, **PIPES) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(8) == b"You said"
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (130, b"")
+    assert {"cancelled": True} in ingle.calls()
+    assert ingle.calls()[-1] == {"closed": True}
+
+
+def test_start_up_loads_nothing_heavy() -> None:
+    heavy = {"numpy", "torch", "transformers", "rich", "tokenizers", "jinja2", "ingle.llm"}
+    for program in ("import ingle", "from ingle.cli.main import app; app(['--help'])"):
+        look = f"""
+import sys
+try:
+    {program}
+except SystemExit as end:
+    assert not end.code
+print("|", *sorted({heavy} & set(sys.modules)))
+"""
+        ended = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.splitlines()[-1].strip() == "|"
