@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -234,19 +233,3 @@ def test_ctrl_c_ends_quietly_with_130(ingle: Any) -> None:
     assert (child.returncode, err) == (130, b"")
     assert {"cancelled": True} in ingle.calls()
     assert ingle.calls()[-1] == {"closed": True}
-
-
-def test_start_up_loads_nothing_heavy() -> None:
-    heavy = {"numpy", "torch", "transformers", "rich", "tokenizers", "jinja2", "ingle.llm"}
-    for program in ("import ingle", "from ingle.cli.main import app; app(['--help'])"):
-        look = f"""
-import sys
-try:
-    {program}
-except SystemExit as end:
-    assert not end.code
-print("|", *sorted({heavy} & set(sys.modules)))
-"""
-        ended = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
-        assert ended.stdout.splitlines()[-1].strip() == "|"
