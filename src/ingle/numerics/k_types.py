@@ -50,7 +50,8 @@ def _q3_scales(packed: Bytes) -> Floats:
     low = np.concatenate([packed[:, :8] & np.uint8(15), packed[:, :8] >> np.uint8(4)], axis=1)
     high = (packed[:, None, 8:] >> _PAIR_SHIFTS[0]) & np.uint8(3)
     six_bits = low | (high.reshape(-1, 16) << np.uint8(4))
-    return (six_bits.view(np.int8) - np.int8(32)).astype(np.float32)
+    signed: NDArray[np.int8] = six_bits.view(np.int8) - np.int8(32)
+    return signed.astype(np.float32)
 
 
 def _decode_q3_k(blocks: Bytes) -> Floats:

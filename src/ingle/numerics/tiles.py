@@ -106,7 +106,7 @@ def unpack(fmt: Format, tiles: Bytes, rows: int) -> Bytes:
         for in_tile, in_blocks in _pieces(fields, chunk, target):
             in_blocks[...] = in_tile
         part = blocks[tile * TILE_ROWS : (tile + step) * TILE_ROWS]
-        part[...] = target.reshape(-1, row_bytes)[: len(part)]
+        part[...] = target.reshape(len(chunk) * TILE_ROWS, row_bytes)[: len(part)]
     return blocks
 
 

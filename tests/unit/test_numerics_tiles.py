@@ -1,0 +1,103 @@
+"""The kernel layout holds every byte of the blocks, each where the definition says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingle.errors import IngleError, UnsupportedError
+from ingle.numerics import FORMATS, Format
+from ingle.numerics.tiles import has_tiles, num_tiles, pack, tile_bytes, unpack
+
+TILED = [fmt for fmt in FORMATS.values() if has_tiles(fmt)]
+NAMES = {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "F32", "F16", "BF16"}
+
+
+def random_blocks(fmt: Format, rows: int, blocks: int) -> np.ndarray:
+    return np.random.default_rng(rows).integers(0, 256, (rows, blocks * fmt.block_bytes), np.uint8)
+
+
+def slow_tile(fmt: Format, rows: list[bytes]) -> bytes:
+    """One tile by its definition, byte after byte."""
+    size = fmt.block_bytes
+    blocks = [[row[at : at + size] for at in range(0, len(row), size)] for row in rows]
+    columns = range(len(blocks[0]))
+    if fmt.block == 1:
+        return b"".join(row[c] for c in columns for row in blocks)
+    scale = 1 if fmt.name == "MXFP4" else 2
+    mins = 2 if fmt.name in {"Q4_1", "Q5_1"} else 0
+    fifth = 4 if fmt.name in {"Q5_0", "Q5_1"} else 0
+    head = scale + mins + fifth
+    out = b""
+    for b in columns:
+        for group in range(head, size, 4):
+            out += b"".join(row[b][group : group + 4] for row in blocks)
+        out += b"".join(row[b][head - fifth : head] for row in blocks)
+    out += b"".join(row[b][:scale] for b in columns for row in blocks)
+    return out + b"".join(row[b][scale : scale + mins] for b in columns for row in blocks)
+
+
+def test_which_formats_have_tiles() -> None:
+    assert {fmt.name for fmt in TILED} == NAMES
+
+
+@pytest.mark.parametrize("fmt", TILED, ids=lambda fmt: fmt.name)
+@given(rows=st.integers(0, 50), blocks=st.integers(0, 5))
+def test_bijective(fmt: Format, rows: int, blocks: int) -> None:
+    data = random_blocks(fmt, rows, blocks)
+    tiles = pack(fmt, data)
+    assert tiles.shape == (num_tiles(rows), tile_bytes(fmt, blocks * fmt.block))
+    np.testing.assert_array_equal(unpack(fmt, tiles, rows), data)
+
+
+@pytest.mark.parametrize("fmt", TILED, ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize(("rows", "blocks"), [(16, 1), (16, 3), (33, 2), (5, 2)])
+def test_tiles_equal_their_definition(fmt: Format, rows: int, blocks: int) -> None:
+    data = random_blocks(fmt, rows, blocks)
+    tiles = pack(fmt, data)
+    zero = bytes(data.shape[1])
+    for tile in range(num_tiles(rows)):
+        lines = [row.tobytes() for row in data[16 * tile : 16 * tile + 16]]
+        assert tiles[tile].tobytes() == slow_tile(fmt, lines + [zero] * (16 - len(lines)))
+
+
+def test_codes_lie_in_groups_of_four_columns() -> None:
+    """Byte 4r + j of group g is column 4g + j, and column 16 + 4g + j above it."""
+    block = np.arange(17, dtype=np.uint8)[None] - np.uint8(1)  # exponent 255, qs[j] = j
+    tile = pack(FORMATS["MXFP4"], block.repeat(16, axis=0))[0]
+    for group in range(4):
+        for row in range(16):
+            at = 64 * group + 4 * row
+            assert tile[at : at + 4].tolist() == [4 * group + j for j in range(4)]
+    assert (tile[256:] == 255).all()
+
+
+def test_large_matrices_are_packed_in_chunks() -> None:
+    fmt = FORMATS["Q8_0"]
+    data = random_blocks(fmt, 1500, 40)
+    tiles = pack(fmt, data)
+    np.testing.assert_array_equal(tiles[70:71], pack(fmt, data[70 * 16 : 71 * 16]))
+    np.testing.assert_array_equal(unpack(fmt, tiles, 1500), data)
+
+
+def test_formats_without_tiles() -> None:
+    for fmt in FORMATS.values():
+        if fmt.name not in NAMES:
+            with pytest.raises(UnsupportedError, match=f"but got {fmt.name}"):
+                pack(fmt, np.zeros((16, fmt.block_bytes), np.uint8))
+            with pytest.raises(UnsupportedError, match=f"but got {fmt.name}"):
+                tile_bytes(fmt, fmt.block)
+
+
+def test_bad_tiles() -> None:
+    fmt = FORMATS["Q4_1"]
+    with pytest.raises(IngleError, match=r"uint8 \(rows, row bytes\)"):
+        pack(fmt, np.zeros(20, np.uint8))
+    with pytest.raises(IngleError, match="multiple of 20, but got 21"):
+        pack(fmt, np.zeros((1, 21), np.uint8))
+    with pytest.raises(IngleError, match=r"tiles of 17 rows must be uint8 \(2, tile bytes\)"):
+        unpack(fmt, np.zeros((1, 320), np.uint8), 17)
+    with pytest.raises(IngleError, match="whole blocks, but got 321"):
+        unpack(fmt, np.zeros((1, 321), np.uint8), 16)
