@@ -17,14 +17,15 @@ import numpy as np
 from ingle.errors import UnsupportedError
 from ingle.formats.container import TensorInfo
 from ingle.formats.ggml_types import block_type
-from ingle.formats.gguf_strings import locate_strings
+from ingle.formats.gguf_strings import MAX_STRINGS, locate_strings
 from ingle.formats.mapping import FileMap, quoted
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 1 << 26
 MAX_DIMS = 4
-MAX_ENTRIES = 1 << 20
+MAX_TENSORS = 1 << 18
+MAX_VALUES = 1 << 16
 MAX_NAME_BYTES = 1 << 16
 MAX_TEXT_BYTES = 1 << 24
 MAX_DEPTH = 4
@@ -64,8 +65,8 @@ def parse_header(file: FileMap) -> GgufHeader:
     """Read and check the header of one file. Raises FileFormatError or UnsupportedError."""
     cursor = _Cursor(file)
     version = _version(cursor)
-    num_tensors = cursor.count("tensor count", _TENSOR_MIN_BYTES, MAX_ENTRIES)
-    num_values = cursor.count("metadata count", _KV_MIN_BYTES, MAX_ENTRIES)
+    num_tensors = cursor.count("tensor count", _TENSOR_MIN_BYTES, MAX_TENSORS)
+    num_values = cursor.count("metadata count", _KV_MIN_BYTES, MAX_VALUES)
     header = GgufHeader(version)
     for index in range(num_values):
         _read_entry(cursor, header, index)
@@ -169,7 +170,7 @@ def _read_array(cursor: _Cursor, where: str, depth: int) -> Any:
     """Numeric arrays are views, string arrays stay in the map, arrays of arrays become tuples."""
     file, type_id = cursor.file, cursor.u32(where)
     if type_id == STRING:
-        count = cursor.count(where, 8, MAX_ENTRIES << 4)
+        count = cursor.count(where, 8, MAX_STRINGS)
         strings, cursor.position = locate_strings(file, where, cursor.position, count)
         return strings
     if type_id == ARRAY:

@@ -97,10 +97,9 @@ class StringArray(Sequence[str]):
 def locate_strings(file: FileMap, where: str, start: int, count: int) -> tuple[StringArray, int]:
     """Find `count` strings from offset `start`; returns them and the offset after the last.
 
-    Raises FileFormatError when one of them passes the end of the file.
+    The caller has compared `count` with MAX_STRINGS and what is left of the file.
+    Raises FileFormatError when a string passes the end of the file.
     """
-    if count > MAX_STRINGS or count * _LENGTH.size > file.size - start:
-        file.fail(where, f"string count must fit in the file, but got {count}")
     pieces: list[NDArray[np.int64]] = []
     position, found = start, 0
     while found < count:

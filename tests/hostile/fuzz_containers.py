@@ -1,0 +1,294 @@
+"""Structure-aware fuzzing of everything that opens files from elsewhere.
+
+    python tests/hostile/fuzz_containers.py --count 10000 --seed 1
+    python tests/hostile/fuzz_containers.py --only gguf --case 4711     # one case, with traceback
+
+Every case must open and read everything, or raise IngleError, within a second of CPU time and
+1 GiB of address space. Cases are numbered, and a case's number alone decides its bytes. Other
+readers of hostile files add a `Target` to TARGETS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its buffers count as address space
+
+import numpy as np
+from mutation import mutate
+
+from ingle.errors import IngleError
+from ingle.formats.detect import open_container
+from ingle.formats.gguf_strings import StringArray
+from ingle.formats.writer import TensorSpec, write_gguf, write_safetensors
+
+ADDRESS_SPACE_BYTES = 1 << 30
+CPU_SECONDS = 1.0
+STUCK_SECONDS = 30.0
+NUM_WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of file: a valid one to start from, and what opens and reads all of it.
+
+    mutation: see `mutation.mutate`. companions: further files that lie beside it unchanged.
+    """
+
+    file_name: str
+    mutation: str
+    seed: Callable[[Path], bytes]
+    read: Callable[[Path], object]
+    companions: Mapping[str, Callable[[Path], bytes]] = field(default_factory=dict)
+
+
+def read_container(path: Path) -> int:
+    """Open a container and touch every value and every byte; returns a checksum."""
+    model = open_container(path)
+    total = 0
+    for value in model.metadata.values():
+        if isinstance(value, StringArray):
+            total += sum(map(len, value.raws())) + sum(map(len, value.strings()))
+        elif isinstance(value, np.ndarray):
+            total += len(value.tobytes())
+        else:
+            total += len(repr(value))
+    for name in model.tensors:
+        total += int(model.read(name).sum(dtype=np.uint64))
+    return total
+
+
+def _gguf(scratch: Path, extra: dict[str, object] | None = None, prefix: str = "") -> bytes:
+    path = scratch / "seed.gguf"
+    metadata = {
+        "general.architecture": "llama",
+        "general.alignment": 32,
+        "llama.block_count": 2,
+        "llama.rope.freq_base": 10000.0,
+        "tokenizer.ggml.tokens": [f"token{i}" for i in range(300)] + ["", "é"],
+        "tokenizer.ggml.scores": np.arange(302, dtype=np.float32),
+        "flags": [True, False],
+        "nested": [[1, 2], [3, 4]],
+        **(extra or {}),
+    }
+    tensors = [
+        TensorSpec(f"{prefix}token_embd.weight", "Q8_0", (4, 64)),
+        TensorSpec(f"{prefix}blk.0.attn_q.weight", "F32", (3, 5)),
+        TensorSpec(f"{prefix}blk.0.ffn_up_exps.weight", "MXFP4", (2, 3, 32)),
+        TensorSpec(f"{prefix}output_norm.weight", "BF16", (7,)),
+    ]
+    sizes = dict(zip((spec.name for spec in tensors), (272, 60, 102, 14), strict=True))
+    write_gguf(path, metadata, tensors, lambda name: b"\x5a" * sizes[name])
+    return path.read_bytes()
+
+
+def _part(number: int) -> Callable[[Path], bytes]:
+    split = {"split.no": number, "split.count": 2, "split.tensors.count": 8}
+    return lambda scratch: _gguf(scratch, split, prefix=f"p{number}.")
+
+
+def _safetensors(scratch: Path, prefix: str = "") -> bytes:
+    path = scratch / "seed.safetensors"
+    tensors = [
+        TensorSpec(f"{prefix}a.weight", "F32", (4, 3)),
+        TensorSpec(f"{prefix}b", "U8", (2, 3, 16)),
+        TensorSpec(f"{prefix}c", "BF16", (5,)),
+        TensorSpec(f"{prefix}d", "I64", ()),
+        TensorSpec(f"{prefix}e", "F4", (2, 8)),
+    ]
+    sizes = dict(zip((spec.name for spec in tensors), (48, 96, 10, 8, 8), strict=True))
+    write_safetensors(path, {"format": "pt"}, tensors, lambda name: b"\x5a" * sizes[name])
+    return path.read_bytes()
+
+
+def _index(scratch: Path) -> bytes:
+    names = {f"{part}{name}": f"{part}.safetensors" for part in "xy" for name in _TENSORS}
+    return json.dumps({"metadata": {"total_size": 340}, "weight_map": names}).encode()
+
+
+_TENSORS = ("a.weight", "b", "c", "d", "e")
+
+TARGETS: dict[str, Target] = {
+    "gguf": Target("model.gguf", "gguf", _gguf, read_container),
+    "gguf-part": Target(
+        "m-00001-of-00002.gguf",
+        "gguf",
+        _part(0),
+        read_container,
+        {"m-00002-of-00002.gguf": _part(1)},
+    ),
+    "safetensors": Target("model.safetensors", "safetensors", _safetensors, read_container),
+    "index": Target(
+        "model.safetensors.index.json",
+        "json",
+        _index,
+        read_container,
+        {
+            "x.safetensors": lambda scratch: _safetensors(scratch, "x"),
+            "y.safetensors": lambda scratch: _safetensors(scratch, "y"),
+        },
+    ),
+}
+
+
+def case_bytes(target: str, seed_file: bytes, case: int) -> bytes:
+    """The bytes of a numbered case; case 0 is the valid file."""
+    if case == 0:
+        return seed_file
+    return mutate(TARGETS[target].mutation, seed_file, Random(f"{target} {case}"))
+
+
+class Bench:
+    """A scratch folder per target in which cases are written and read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seeds: dict[str, bytes] = {}
+
+    def prepare(self, target: str) -> Path:
+        place = self.folder / target
+        if target not in self.seeds:
+            place.mkdir()
+            for name, make in TARGETS[target].companions.items():
+                (place / name).write_bytes(make(self.folder))
+            self.seeds[target] = TARGETS[target].seed(self.folder)
+        return place / TARGETS[target].file_name
+
+    def run(self, target: str, case: int) -> tuple[str, str]:
+        """("read" | "refused" | "failed", detail) of one case."""
+        path = self.prepare(target)
+        path.write_bytes(case_bytes(target, self.seeds[target], case))
+        start = time.process_time()
+        try:
+            TARGETS[target].read(path)
+            outcome = ("read", "")
+        except IngleError as error:
+            message = str(error)
+            tidy = message.isprintable() or message.replace("\nhint: ", "").isprintable()
+            outcome = ("refused", "") if tidy else ("failed", f"unprintable {message!r}")
+        except BaseException:
+            outcome = ("failed", traceback.format_exc())
+        spent = time.process_time() - start
+        if spent > CPU_SECONDS:
+            return "failed", f"took {spent:.2f} s of CPU time"
+        return outcome
+
+
+def work() -> None:
+    """Worker: reads `target case` lines, answers one JSON line each."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+    except ImportError:
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        for line in sys.stdin:
+            target, case = line.split()
+            outcome, detail = bench.run(target, int(case))
+            print(json.dumps([target, int(case), outcome, detail]), flush=True)
+
+
+class Pool:
+    """Worker processes, each fed in turn by its own thread; a stuck worker is replaced."""
+
+    def __init__(self, cases: list[tuple[str, int]]) -> None:
+        self.todo = iter(cases)
+        self.lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        self.failures: list[tuple[str, int, str]] = []
+
+    def run(self) -> None:
+        threads = [threading.Thread(target=self._feed) for _ in range(NUM_WORKERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _next(self) -> tuple[str, int] | None:
+        with self.lock:
+            return next(self.todo, None)
+
+    def _feed(self) -> None:
+        worker = _start_worker()
+        while (case := self._next()) is not None:
+            outcome, detail = self._ask(worker, *case)
+            if outcome == "lost":
+                worker.kill()
+                worker.communicate()
+                worker = _start_worker()
+                outcome = "failed"
+            with self.lock:
+                self.counts[outcome] += 1
+                if outcome == "failed":
+                    self.failures.append((*case, detail))
+        worker.communicate()
+
+    def _ask(self, worker: subprocess.Popen[str], target: str, case: int) -> tuple[str, str]:
+        assert worker.stdin and worker.stdout
+        watchdog = threading.Timer(STUCK_SECONDS, worker.kill)
+        watchdog.start()
+        try:
+            worker.stdin.write(f"{target} {case}\n")
+            worker.stdin.flush()
+            answer = worker.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        finally:
+            watchdog.cancel()
+        if not answer:
+            return "lost", f"worker died with {worker.wait()}: crashed, or stuck for too long"
+        _, _, outcome, detail = json.loads(answer)
+        return outcome, detail
+
+
+def _start_worker() -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, "--worker"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def main() -> int:
+    """Command line; exit status 1 when a case failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000, help="cases in all")
+    parser.add_argument("--seed", type=int, default=1, help="which range of cases")
+    parser.add_argument("--only", choices=sorted(TARGETS), help="one kind of file")
+    parser.add_argument("--case", type=int, help="run this one case here, with its traceback")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work()
+        return 0
+    targets = [options.only] if options.only else list(TARGETS)
+    if options.case is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(Path(folder))
+            print(*bench.run(targets[0], options.case))
+        return 0
+    first = options.seed * 1_000_000
+    cases = [(name, 0) for name in targets]
+    cases += [(targets[i % len(targets)], first + i) for i in range(options.count)]
+    pool = Pool(cases)
+    pool.run()
+    for target, case, detail in pool.failures[:20]:
+        print(f"FAILED --only {target} --case {case}\n{detail}")
+    print(", ".join(f"{count} {outcome}" for outcome, count in sorted(pool.counts.items())))
+    return 1 if pool.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
