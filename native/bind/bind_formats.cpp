@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "formats/formats.h"
+#include "formats/openai.h"
 #include "formats/tile.h"
 
 namespace nb = nanobind;
@@ -71,6 +72,19 @@ Matrix<uint8_t> pack_tiles(std::string_view name, const EncodedRows& data, size_
     return out;
 }
 
+using Exponents = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+Matrix<uint8_t> openai_to_gguf(const EncodedRows& codes, const Exponents& exponents) {
+    const size_t count = exponents.shape(0);
+    if (codes.shape(0) != count || codes.shape(1) != 16)
+        throw nb::value_error("codes must hold 16 bytes for every exponent");
+    Matrix<uint8_t> out = new_matrix<uint8_t>(count, sizeof(BlockMXFP4), "uint8");
+    const nb::gil_scoped_release unlocked;
+    blocks_from_openai(codes.data(), exponents.data(), count,
+                       reinterpret_cast<BlockMXFP4*>(out.data()));
+    return out;
+}
+
 nb::dict format_facts() {
     nb::dict facts;
     for (const FormatEntry& format : all_formats())
@@ -90,6 +104,9 @@ void bind_formats(nb::module_& m) {
     m.def("pack_tiles", &ingle::pack_tiles, nb::arg("format_name"), nb::arg("data").noconvert(),
           nb::arg("rows"), nb::arg("columns"),
           "Kernel tiles uint8 (num_tiles, tile_bytes) of encoded rows uint8 (rows, row_bytes).");
+    m.def("openai_to_gguf", &ingle::openai_to_gguf, nb::arg("blocks").noconvert(),
+          nb::arg("scales").noconvert(),
+          "MXFP4 blocks uint8 (n, 17) of OpenAI's blocks uint8 (n, 16) and scales uint8 (n,).");
     m.def("format_facts", &ingle::format_facts,
           "name -> (weights per block, bytes per block, bytes of a tile per block or 0).");
 }

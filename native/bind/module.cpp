@@ -1,9 +1,11 @@
 // The extension module: one bind_<area>() per file of this folder.
 #include <nanobind/nanobind.h>
 
+void bind_engine(nanobind::module_& m);
 void bind_formats(nanobind::module_& m);
 
 NB_MODULE(_native, m) {
     m.doc() = "ingle's native kernels. Nothing here prints, aborts, or holds the GIL while computing.";
+    bind_engine(m);
     bind_formats(m);
 }

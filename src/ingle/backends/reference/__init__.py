@@ -1,0 +1,5 @@
+"""Owns the numpy backend."""
+
+from ingle.backends.reference.backend import ReferenceBackend
+
+__all__ = ["ReferenceBackend"]

@@ -1,0 +1,224 @@
+// Thread pool, weight matrices and tapes for Python. Shapes are checked here or in Tape::check;
+// what is wrong raises ValueError before any work starts.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+
+#include "engine/tape.h"
+#include "kernels/dispatch.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace ingle;
+
+namespace {
+
+template <class T, int Dims>
+using Array = nb::ndarray<const T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
+template <class T, int Dims>
+using Writable = nb::ndarray<T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
+
+void require(bool condition, const std::string& message) {
+    if (!condition) throw std::invalid_argument(message);
+}
+
+const Kernels& kernels_named(const std::string& isa) {
+    const Kernels* kernels = find_kernels(isa);
+    require(kernels != nullptr, "instruction set '" + isa + "' cannot run on this CPU");
+    return *kernels;
+}
+
+struct BoundMatrix {  // owns a reference to the array that holds the tiles
+    std::shared_ptr<Matrix> matrix;
+    Array<uint8_t, 2> tiles;
+};
+
+BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> tiles, int64_t rows, int64_t columns) {
+    const WeightType type = weight_type(format);
+    require(rows >= 1 && columns >= 1, "a matrix needs rows and columns");
+    require(tile_facts(type).float_bytes || columns % kBlock == 0, "columns must be a multiple of 32");
+    auto matrix = std::make_shared<Matrix>();
+    *matrix = {type, rows, columns, tiles.data(), static_cast<int64_t>(tiles.shape(1))};
+    require(static_cast<int64_t>(tiles.shape(0)) == matrix->num_tiles() &&
+                matrix->tile_stride >= tile_bytes(type, columns),
+            "tiles must be (ceil(rows / 16), tile bytes)");
+    return {std::move(matrix), std::move(tiles)};
+}
+
+struct KvArrays {  // (layers, pages, kv_heads, head_dim, 64), (layers, pages, kv_heads, 64, head_dim)
+    Writable<float, 5> keys, values;
+    Array<int32_t, 2> page_tables;
+};
+
+KvGroup kv_group(const KvArrays& a) {
+    require(a.keys.shape(4) == static_cast<size_t>(kPageTokens), "KV pages hold 64 positions");
+    require(a.keys.shape(3) == a.values.shape(4) && a.values.shape(3) == a.keys.shape(4) &&
+                a.keys.size() == a.values.size() && a.keys.shape(0) == a.values.shape(0),
+            "keys and values must have matching shapes");
+    return {a.keys.data(), a.values.data(), static_cast<int64_t>(a.keys.shape(0)),
+            static_cast<int64_t>(a.keys.shape(1)),
+            static_cast<int64_t>(a.keys.shape(2) * a.keys.shape(3) * a.keys.shape(4)),
+            a.page_tables.data(), static_cast<int64_t>(a.page_tables.shape(1))};
+}
+
+class BoundTape {
+public:
+    BoundTape(std::shared_ptr<Pool> pool, const std::string& isa, int64_t max_rows)
+        : tape_(std::move(pool), kernels_named(isa), max_rows) {}
+    BoundTape(const BoundTape&) = delete;
+    BoundTape& operator=(const BoundTape&) = delete;
+
+    int slot(int64_t width, bool as_float, bool as_q8) { return tape_.slot(width, as_float, as_q8); }
+    void embed(const BoundMatrix& table, int out) { tape_.embed(keep(table), out); }
+    void select_outputs(int in, int out) { tape_.select_outputs(in, out); }
+    void norm(int in, Array<float, 1> weight, float eps, int out) {
+        require(static_cast<int64_t>(weight.shape(0)) == width(in), "norm weight must match the width");
+        tape_.norm(in, keep(weight), eps, out);
+    }
+    void linear(int in, const std::vector<BoundMatrix>& weights,
+                const std::vector<std::optional<Array<float, 1>>>& biases, int out, bool add) {
+        require(weights.size() == biases.size(), "one bias (or None) per weight");
+        std::vector<LinearPart> parts;
+        int64_t column = 0;
+        for (size_t i = 0; i < weights.size(); ++i) {
+            const int64_t rows = weights[i].matrix->rows;
+            require(!biases[i] || static_cast<int64_t>(biases[i]->shape(0)) == rows,
+                    "bias must have one value per row");
+            parts.push_back({keep(weights[i]), biases[i] ? keep(*biases[i]) : nullptr, column});
+            column += rows;
+        }
+        tape_.linear(in, std::move(parts), out, add);
+    }
+    void logits(int in, const BoundMatrix& weight) { tape_.logits(in, keep(weight)); }
+    void store_kv(int qkv, const AttentionShape& shape, std::optional<Array<float, 2>> cos,
+                  std::optional<Array<float, 2>> sin, bool interleaved) {
+        RopeTable rope{nullptr, nullptr, 0, interleaved};
+        if (cos && sin) {
+            require(cos->shape(1) * 2 == static_cast<size_t>(shape.head_dim) &&
+                        cos->shape(0) == sin->shape(0) && cos->shape(1) == sin->shape(1),
+                    "cos and sin must be (positions, head_dim / 2)");
+            rope.cos = keep(*cos);
+            rope.sin = keep(*sin);
+            rope.positions = static_cast<int64_t>(cos->shape(0));
+        }
+        tape_.store_kv(qkv, shape, rope);
+    }
+    void attend(int qkv, const AttentionShape& shape, std::optional<Array<float, 1>> sinks, int out) {
+        require(!sinks || sinks->shape(0) == static_cast<size_t>(shape.num_heads), "one sink per query head");
+        tape_.attend(qkv, shape, sinks ? keep(*sinks) : nullptr, out);
+    }
+    void gate_up(int in, const BoundMatrix& gate, const BoundMatrix& up, int out) {
+        tape_.gate_up(in, keep(gate), keep(up), out);
+    }
+
+    void run(Array<int32_t, 1> ids, Array<int32_t, 1> positions, Array<int32_t, 1> sequences,
+             Array<int32_t, 1> output_rows, const std::vector<KvArrays>& groups, int64_t num_sequences,
+             Writable<float, 2> logits) {
+        BatchView batch;
+        batch.rows = static_cast<int64_t>(ids.shape(0));
+        require(positions.shape(0) == ids.shape(0) && sequences.shape(0) == ids.shape(0),
+                "ids, positions and sequences must have equal lengths");
+        require(logits.shape(0) == output_rows.shape(0), "one row of logits per output row");
+        batch.ids = ids.data();
+        batch.positions = positions.data();
+        batch.sequences = sequences.data();
+        batch.output_rows = output_rows.data();
+        batch.num_outputs = static_cast<int64_t>(output_rows.shape(0));
+        batch.num_sequences = num_sequences;
+        batch.logits = logits.data();
+        batch.logits_stride = static_cast<int64_t>(logits.shape(1));
+        for (const KvArrays& group : groups) {
+            require(static_cast<int64_t>(group.page_tables.shape(0)) >= num_sequences, "one page table per sequence");
+            batch.groups.push_back(kv_group(group));
+        }
+        nb::gil_scoped_release release;
+        tape_.check(batch);
+        tape_.run(batch);
+    }
+
+    int64_t scratch_bytes() const { return tape_.scratch_bytes(); }
+    int64_t num_steps() const { return tape_.num_steps(); }
+
+private:
+    int64_t width(int slot) const { return tape_.width(slot); }
+    std::shared_ptr<Matrix> keep(const BoundMatrix& m) {
+        kept_tiles_.push_back(m.tiles);
+        return m.matrix;
+    }
+    const float* keep(const Array<float, 1>& a) {
+        kept_vectors_.push_back(a);
+        return a.data();
+    }
+    const float* keep(const Array<float, 2>& a) {
+        kept_tables_.push_back(a);
+        return a.data();
+    }
+
+    Tape tape_;
+    std::vector<Array<uint8_t, 2>> kept_tiles_;
+    std::vector<Array<float, 1>> kept_vectors_;
+    std::vector<Array<float, 2>> kept_tables_;
+};
+
+nb::list isas() {
+    nb::list out;
+    for (const IsaChoice& c : isa_choices()) out.append(nb::make_tuple(c.name, c.available, c.reason));
+    return out;
+}
+
+}  // namespace
+
+void bind_engine(nb::module_& m) {
+    m.def("instruction_sets", &isas, "[(name, runs here, reason)], best first.");
+    m.def("best_instruction_set", [] { return std::string(best_kernels().isa); });
+    m.def("tile_bytes", [](const std::string& format, int64_t columns) { return tile_bytes(weight_type(format), columns); },
+          "format"_a, "columns"_a, "Bytes of one 16-row tile in the kernel layout.");
+
+    nb::class_<Pool>(m, "Pool", "Threads that run tapes; the calling thread is one of them.")
+        .def("__init__", [](Pool* self, int threads) {
+            require(threads >= 1 && threads <= 1024, "threads must be 1 to 1024");
+            new (self) Pool(threads);
+        }, "threads"_a)
+        .def_prop_ro("threads", &Pool::num_threads);
+
+    nb::class_<BoundMatrix>(m, "Matrix", "A weight matrix in the kernel layout; keeps its array alive.")
+        .def("__init__", [](BoundMatrix* self, const std::string& format, Array<uint8_t, 2> tiles, int64_t rows, int64_t columns) {
+            new (self) BoundMatrix(make_matrix(format, std::move(tiles), rows, columns));
+        }, "format"_a, "tiles"_a, "rows"_a, "columns"_a)
+        .def("decode_row", [](const BoundMatrix& self, int64_t row, Writable<float, 1> out) {
+            require(row >= 0 && row < self.matrix->rows && static_cast<int64_t>(out.shape(0)) == self.matrix->columns,
+                    "row must exist and out must have one value per column");
+            self.matrix->decode_row(row, out.data());
+        }, "row"_a, "out"_a);
+
+    nb::class_<AttentionShape>(m, "AttentionShape")
+        .def("__init__", [](AttentionShape* self, int num_heads, int num_kv_heads, int head_dim, int window, int group, int layer, float scale) {
+            new (self) AttentionShape{num_heads, num_kv_heads, head_dim, window, group, layer, scale};
+        }, "num_heads"_a, "num_kv_heads"_a, "head_dim"_a, "window"_a, "group"_a, "layer"_a, "scale"_a);
+
+    nb::class_<KvArrays>(m, "KvArrays", "Pages of one group of layers and the page tables of a batch.")
+        .def("__init__", [](KvArrays* self, Writable<float, 5> keys, Writable<float, 5> values, Array<int32_t, 2> page_tables) {
+            new (self) KvArrays{std::move(keys), std::move(values), std::move(page_tables)};
+        }, "keys"_a, "values"_a, "page_tables"_a);
+
+    nb::class_<BoundTape>(m, "Tape", "A recorded forward pass; `run` executes it without the GIL.")
+        .def(nb::init<std::shared_ptr<Pool>, const std::string&, int64_t>(), "pool"_a, "isa"_a, "max_rows"_a)
+        .def("slot", &BoundTape::slot, "width"_a, "as_float"_a, "as_q8"_a)
+        .def("embed", &BoundTape::embed, "table"_a, "out"_a)
+        .def("select_outputs", &BoundTape::select_outputs, "source"_a, "out"_a)
+        .def("norm", &BoundTape::norm, "source"_a, "weight"_a, "eps"_a, "out"_a)
+        .def("linear", &BoundTape::linear, "source"_a, "weights"_a, "biases"_a, "out"_a, "add"_a)
+        .def("logits", &BoundTape::logits, "source"_a, "weight"_a)
+        .def("store_kv", &BoundTape::store_kv, "qkv"_a, "shape"_a, "cos"_a.none(), "sin"_a.none(), "interleaved"_a)
+        .def("attend", &BoundTape::attend, "qkv"_a, "shape"_a, "sinks"_a.none(), "out"_a)
+        .def("gate_up", &BoundTape::gate_up, "source"_a, "gate"_a, "up"_a, "out"_a)
+        .def("run", &BoundTape::run, "ids"_a, "positions"_a, "sequences"_a, "output_rows"_a, "groups"_a, "num_sequences"_a, "logits"_a)
+        .def_prop_ro("scratch_bytes", &BoundTape::scratch_bytes)
+        .def_prop_ro("num_steps", &BoundTape::num_steps);
+}

@@ -1,0 +1,35 @@
+// A weight matrix in the kernel layout: 16-row tiles, one after another.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "kernels/kernels.h"
+
+namespace ingle {
+
+// Bytes per block of 32 columns of a 16-row tile, by part; floats have no parts.
+struct TileFacts {
+    const char* name;
+    int quant_bytes, scale_bytes, min_bytes;
+    int float_bytes;  // per value; 0 for block formats
+};
+
+const TileFacts& tile_facts(WeightType type);
+WeightType weight_type(const std::string& name);  // throws std::invalid_argument
+
+struct Matrix {
+    WeightType type;
+    int64_t rows, columns;
+    const uint8_t* tiles;
+    int64_t tile_stride;  // bytes from one tile to the next
+
+    bool is_float() const { return tile_facts(type).float_bytes != 0; }
+    int64_t num_tiles() const { return (rows + kTileRows - 1) / kTileRows; }
+    const uint8_t* tile(int64_t index) const { return tiles + index * tile_stride; }
+    // out[0 .. columns) = row `row`, decoded exactly as the number format defines
+    void decode_row(int64_t row, float* out) const;
+};
+
+int64_t tile_bytes(WeightType type, int64_t columns);
+
+}  // namespace ingle

@@ -1,0 +1,112 @@
+// A forward pass as a flat list of steps, recorded once and run for any number of rows.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/matrix.h"
+#include "engine/pool.h"
+#include "kernels/kernels.h"
+
+namespace ingle {
+
+// Keys and values of the layers that share a page table: (layers, pages, kv_heads, ...).
+struct KvGroup {
+    float* keys;
+    float* values;
+    int64_t num_layers, num_pages, page_floats;  // page_floats = kv_heads * head_dim * 64
+    const int32_t* page_tables;                  // (num_sequences, table_width)
+    int64_t table_width;
+};
+
+// One forward: T rows of tokens, R of which need logits.
+struct BatchView {
+    const int32_t* ids;        // (T,)
+    const int32_t* positions;  // (T,) absolute
+    const int32_t* sequences;  // (T,) row of the page tables
+    int64_t rows;
+    const int32_t* output_rows;  // (R,)
+    int64_t num_outputs;
+    std::vector<KvGroup> groups;
+    int64_t num_sequences;
+    float* logits;  // (R, logits_stride)
+    int64_t logits_stride;
+};
+
+struct RopeTable {
+    const float* cos;  // (positions, head_dim / 2)
+    const float* sin;
+    int64_t positions;
+    bool interleaved;  // pairs (2i, 2i+1); else (i, i + head_dim / 2)
+};
+
+struct AttentionShape {
+    int num_heads, num_kv_heads, head_dim, window;  // window 0: full attention
+    int group, layer;                               // KvGroup and layer inside it
+    float scale;
+};
+
+// Rows of a linear layer that write columns [column, column + weight->rows) of the output.
+struct LinearPart {
+    std::shared_ptr<Matrix> weight;
+    const float* bias;  // (rows,) or null
+    int64_t column;
+};
+
+struct Step;
+
+class Tape {
+public:
+    Tape(std::shared_ptr<Pool> pool, const Kernels& kernels, int64_t max_rows);
+    ~Tape();
+
+    // Slots: rows of floats, of 8-bit blocks, or both.
+    int slot(int64_t width, bool as_float, bool as_q8);
+
+    void embed(std::shared_ptr<Matrix> table, int out);
+    void select_outputs(int in, int out);
+    void norm(int in, const float* weight, float eps, int out);
+    // Several weights that share an input, such as q, k and v, are one step.
+    void linear(int in, std::vector<LinearPart> parts, int out, bool add);
+    void logits(int in, std::shared_ptr<Matrix> weight);
+    void store_kv(int qkv, const AttentionShape& shape, const RopeTable& rope);
+    void attend(int qkv, const AttentionShape& shape, const float* sinks, int out);
+    void gate_up(int in, std::shared_ptr<Matrix> gate, std::shared_ptr<Matrix> up, int out);
+
+    // Checks the batch against what was recorded; throws std::invalid_argument.
+    void check(const BatchView& batch) const;
+    void run(const BatchView& batch);
+
+    int64_t max_rows() const { return max_rows_; }
+    int64_t scratch_bytes() const { return scratch_bytes_; }
+    int64_t width(int slot) const { return at(slot).width; }
+    int64_t num_steps() const { return static_cast<int64_t>(steps_.size()); }
+
+    struct Slot {
+        int64_t width = 0, stride = 0;
+        float* f = nullptr;  // (max_rows, stride)
+        Q8Rows q{};          // null q: no 8-bit form
+    };
+
+private:
+    void* scratch(int64_t bytes);
+    const Slot& at(int slot) const;
+    void push(std::unique_ptr<Step> step);
+    void remember(const AttentionShape& shape);
+    void require_input(int slot, const Matrix& weight) const;
+
+    std::shared_ptr<Pool> pool_;
+    const Kernels& kernels_;
+    const int64_t max_rows_;
+    int64_t scratch_bytes_ = 0;
+    std::vector<std::unique_ptr<uint8_t[]>> arenas_;
+    std::vector<Slot> slots_;
+    std::vector<std::unique_ptr<Step>> steps_;
+    int64_t vocabulary_ = 0, rope_positions_ = INT64_MAX, logits_width_ = 0;
+    bool outputs_selected_ = false;
+    std::vector<AttentionShape> attentions_;  // one per (group, window): what check() must see
+};
+
+}  // namespace ingle

@@ -1,0 +1,58 @@
+// What one instruction set offers. Every entry gives the same bits on every instruction set: the
+// order of each reduction and each rounding is part of its contract (docs/performance.md).
+#pragma once
+#include <cstdint>
+
+namespace ingle {
+
+enum class WeightType : int { F32, F16, BF16, Q8_0, Q4_0, Q4_1, IQ4_NL, MXFP4, Count };
+constexpr int kWeightTypes = static_cast<int>(WeightType::Count);
+constexpr int kTileRows = 16;
+constexpr int kBlock = 32;       // columns that share a scale
+constexpr int kPageTokens = 64;  // positions of one KV page, and of one attention fold
+
+// Rows of activations as int8 with one scale per 32 columns. `d`: scale; `ds`: scale times the
+// block's sum (for affine weights); `sum`: the block's integer sum (for biased codes).
+struct Q8Rows {
+    int8_t* q;     // (rows, columns)
+    float* d;      // (rows, columns / 32)
+    float* ds;     // (rows, columns / 32)
+    int32_t* sum;  // (rows, columns / 32)
+    int64_t columns;
+};
+
+// One query token against the cached keys and values of one KV head.
+struct AttendArgs {
+    const float* q;          // (heads, head_dim): the query heads that share this KV head
+    const int32_t* pages;    // page of absolute positions [64 p, 64 p + 64)
+    const float* keys;       // page p: keys + p * page_stride, (head_dim, 64)
+    const float* values;     // page p: values + p * page_stride, (64, head_dim)
+    int64_t page_stride;     // floats from one page to the next
+    int64_t first, last;     // visible absolute positions, both included
+    const float* sinks;      // (heads,) or null
+    float* out;              // (heads, head_dim)
+    float scale;
+    int heads, head_dim;     // head_dim % 16 == 0, at most 256
+};
+
+struct Kernels {
+    const char* isa;
+    // out[c * out_stride + r], r < 16: one 16-row tile times columns c of x, all rows written
+    void (*q8_matmul[kWeightTypes])(const uint8_t* tile, const Q8Rows& x, int64_t first_column,
+                                    int64_t num_columns, float* out, int64_t out_stride);
+    void (*f32_matmul[kWeightTypes])(const uint8_t* tile, int64_t width, const float* x,
+                                     int64_t x_stride, int64_t num_columns, float* out,
+                                     int64_t out_stride);
+    void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
+    void (*quantize_row)(const float* x, int64_t n, int8_t* q, float* d, float* ds, int32_t* sum);
+    void (*silu_mul)(const float* gate, const float* up, int64_t n, float* y);  // n % 16 == 0
+    void (*attend)(const AttendArgs& args);
+};
+
+const Kernels& kernels_generic();
+#ifdef INGLE_X86
+const Kernels& kernels_avx2();
+const Kernels& kernels_avx512vnni();
+#endif
+
+}  // namespace ingle

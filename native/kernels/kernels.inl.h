@@ -1,0 +1,372 @@
+// The kernels, written once over the primitives of simd_<isa>.h and compiled per instruction set.
+// Included inside `namespace ingle { namespace { ... } }` by <isa>.cpp, after simd_<isa>.h.
+
+// --- matrix times 8-bit activations --------------------------------------------------------------
+// A tile is 16 rows: the quants of all blocks, then the scales of all blocks, then the minima.
+// Each output element folds its 32-column blocks in index order:
+//   acc = fma(float(sum of integer products), weight_scale * activation_scale, acc)
+// and for affine types   acc = fma(weight_min, activation_scale * activation_sum, acc).
+
+constexpr int kGroups = 8;  // groups of 4 columns in a block, one 64-byte register each
+
+INLINE void nibble_groups(const uint8_t* quants, B* w) {  // group g low nibbles, g + 4 high
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+        const B both = b_load(quants + 64 * g);
+        w[g] = b_low(both);
+        w[g + 4] = b_high(both);
+    }
+}
+
+struct TypeQ8_0 {
+    static constexpr int kQuantBytes = 512, kScaleBytes = 2;
+    static constexpr bool kSigned = true, kAffine = false;
+    static constexpr int kOffset = kBiasedSigned ? 128 : 0;
+    static INLINE void quants(const uint8_t* p, B* w) {
+#pragma GCC unroll 8
+        for (int g = 0; g < kGroups; ++g) w[g] = b_bias(b_load(p + 64 * g));
+    }
+    static INLINE F scale(const uint8_t* p) { return f_load_f16(p); }
+};
+
+struct TypeQ4_0 {
+    static constexpr int kQuantBytes = 256, kScaleBytes = 2;
+    static constexpr bool kSigned = false, kAffine = false;
+    static constexpr int kOffset = 8;
+    static INLINE void quants(const uint8_t* p, B* w) { nibble_groups(p, w); }
+    static INLINE F scale(const uint8_t* p) { return f_load_f16(p); }
+};
+
+struct TypeQ4_1 : TypeQ4_0 {
+    static constexpr bool kAffine = true;
+    static constexpr int kOffset = 0;
+};
+
+struct TypeIQ4_NL : TypeQ4_0 {
+    static constexpr bool kSigned = true;
+    static constexpr int kOffset = kBiasedSigned ? 128 : 0;
+    static INLINE void quants(const uint8_t* p, B* w) {
+        alignas(16) static constexpr int8_t table[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                         1, 13, 25, 38, 53, 69, 89, 113};
+        nibble_groups(p, w);
+#pragma GCC unroll 8
+        for (int g = 0; g < kGroups; ++g)
+            w[g] = b_bias(b_lookup(reinterpret_cast<const uint8_t*>(table), w[g]));
+    }
+};
+
+struct TypeMXFP4 {  // doubled E2M1 values, raised by 12 to stay unsigned; scale 2^(e - 128)
+    static constexpr int kQuantBytes = 256, kScaleBytes = 1;
+    static constexpr bool kSigned = false, kAffine = false;
+    static constexpr int kOffset = 12;
+    static INLINE void quants(const uint8_t* p, B* w) {
+        alignas(16) static constexpr uint8_t table[16] = {12, 13, 14, 15, 16, 18, 20, 24,
+                                                          12, 11, 10, 9, 8, 6, 4, 0};
+        nibble_groups(p, w);
+#pragma GCC unroll 8
+        for (int g = 0; g < kGroups; ++g) w[g] = b_lookup(table, w[g]);
+    }
+    static INLINE F scale(const uint8_t* p) { return f_load_e8m0_half(p); }
+};
+
+template <class T>
+INLINE I dot(I acc, B w, const int8_t* a) {
+    if constexpr (T::kSigned) return dot_s8(acc, w, a);
+    else return dot_u8(acc, w, a);
+}
+
+// N columns of x from `column` on: weights are decoded once per block and reused N times.
+template <class T, int N>
+INLINE void q8_matmul_columns(const uint8_t* tile, const Q8Rows& x, int64_t column, float* out,
+                              int64_t out_stride) {
+    const int64_t blocks = x.columns / kBlock;
+    const uint8_t* scales = tile + blocks * T::kQuantBytes;
+    [[maybe_unused]] const uint8_t* minima = scales + blocks * kTileRows * T::kScaleBytes;
+    const int8_t* q = x.q + column * x.columns;
+    F acc[N];
+#pragma GCC unroll 16
+    for (int c = 0; c < N; ++c) acc[c] = f_zero();
+    for (int64_t b = 0; b < blocks; ++b) {
+        B w[kGroups];
+        T::quants(tile + b * T::kQuantBytes, w);
+        const F weight_scale = T::scale(scales + b * kTileRows * T::kScaleBytes);
+        F weight_min;
+        if constexpr (T::kAffine) weight_min = f_load_f16(minima + b * kTileRows * 2);
+#pragma GCC unroll 16
+        for (int c = 0; c < N; ++c) {
+            const int64_t at = (column + c) * blocks + b;
+            const int8_t* a = q + c * x.columns + b * kBlock;
+            I t = i_set1(T::kOffset ? -T::kOffset * x.sum[at] : 0);
+#pragma GCC unroll 8
+            for (int g = 0; g < kGroups; ++g) t = dot<T>(t, w[g], a + 4 * g);
+            acc[c] = f_fma(i_to_f(t), f_mul(weight_scale, f_set1(x.d[at])), acc[c]);
+            if constexpr (T::kAffine) acc[c] = f_fma(weight_min, f_set1(x.ds[at]), acc[c]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < N; ++c) f_store(out + c * out_stride, acc[c]);
+}
+
+template <class T, int N = kMaxColumns>
+INLINE void q8_matmul_rest(const uint8_t* tile, const Q8Rows& x, int64_t column, int64_t left,
+                           float* out, int64_t out_stride) {
+    if (left == N) q8_matmul_columns<T, N>(tile, x, column, out, out_stride);
+    else if constexpr (N > 1) q8_matmul_rest<T, N - 1>(tile, x, column, left, out, out_stride);
+}
+
+template <class T>
+void q8_matmul(const uint8_t* tile, const Q8Rows& x, int64_t first_column, int64_t num_columns,
+               float* out, int64_t out_stride) {
+    int64_t c = 0;
+    for (; c + kMaxColumns <= num_columns; c += kMaxColumns)
+        q8_matmul_columns<T, kMaxColumns>(tile, x, first_column + c, out + c * out_stride, out_stride);
+    if (c < num_columns)
+        q8_matmul_rest<T>(tile, x, first_column + c, num_columns - c, out + c * out_stride, out_stride);
+}
+
+// --- matrix times float activations --------------------------------------------------------------
+// A float tile is column after column of 16 values. Each output element sums 32 products by fma
+// from zero, then adds that partial sum to its total: blocks in index order here too.
+
+struct FloatF32 {
+    static constexpr int kBytes = 4;
+    static INLINE F load(const uint8_t* p) { return f_load(reinterpret_cast<const float*>(p)); }
+};
+struct FloatF16 {
+    static constexpr int kBytes = 2;
+    static INLINE F load(const uint8_t* p) { return f_load_f16(p); }
+};
+struct FloatBF16 {
+    static constexpr int kBytes = 2;
+    static INLINE F load(const uint8_t* p) { return f_load_bf16(p); }
+};
+
+template <class T, int N>
+INLINE void f32_matmul_columns(const uint8_t* tile, int64_t width, const float* x, int64_t x_stride,
+                               float* out, int64_t out_stride) {
+    F acc[N];
+#pragma GCC unroll 4
+    for (int c = 0; c < N; ++c) acc[c] = f_zero();
+    for (int64_t start = 0; start < width; start += kBlock) {
+        const int64_t stop = start + kBlock < width ? start + kBlock : width;
+        F part[N];
+#pragma GCC unroll 4
+        for (int c = 0; c < N; ++c) part[c] = f_zero();
+        for (int64_t k = start; k < stop; ++k) {
+            const F w = T::load(tile + k * kTileRows * T::kBytes);
+#pragma GCC unroll 4
+            for (int c = 0; c < N; ++c) part[c] = f_fma(w, f_set1(x[c * x_stride + k]), part[c]);
+        }
+#pragma GCC unroll 4
+        for (int c = 0; c < N; ++c) acc[c] = f_add(acc[c], part[c]);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < N; ++c) f_store(out + c * out_stride, acc[c]);
+}
+
+template <class T>
+void f32_matmul(const uint8_t* tile, int64_t width, const float* x, int64_t x_stride,
+                int64_t num_columns, float* out, int64_t out_stride) {
+    int64_t c = 0;
+    for (; c + 4 <= num_columns; c += 4)
+        f32_matmul_columns<T, 4>(tile, width, x + c * x_stride, x_stride, out + c * out_stride, out_stride);
+    for (; c < num_columns; ++c)
+        f32_matmul_columns<T, 1>(tile, width, x + c * x_stride, x_stride, out + c * out_stride, out_stride);
+}
+
+// --- rows ----------------------------------------------------------------------------------------
+
+// RMSNorm (Zhang and Sennrich 2019). Sum of squares: lane l folds x[l], x[l + 16], ... by fma.
+void rms_norm(const float* x, const float* weight, int64_t n, float eps, float* y) {
+    F squares = f_zero();
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) squares = f_fma(f_load(x + i), f_load(x + i), squares);
+    if (i < n) {
+        float tail[16] = {};
+        for (int64_t j = i; j < n; ++j) tail[j - i] = x[j];
+        squares = f_fma(f_load(tail), f_load(tail), squares);
+    }
+    const float mean = f_sum(squares) / static_cast<float>(n);
+    const float inverse = 1.0f / __builtin_sqrtf(mean + eps);
+    for (i = 0; i + 16 <= n; i += 16)
+        f_store(y + i, f_mul(f_mul(f_load(x + i), f_set1(inverse)), f_load(weight + i)));
+    for (; i < n; ++i) y[i] = x[i] * inverse * weight[i];
+}
+
+// d = max|x| / 127, q = round_half_even(x * (127 / max|x|)) per 32 columns. n % 32 == 0.
+void quantize_row(const float* x, int64_t n, int8_t* q, float* d, float* ds, int32_t* sum) {
+    for (int64_t b = 0; b < n / kBlock; ++b) {
+        const F lo = f_load(x + b * kBlock), hi = f_load(x + b * kBlock + 16);
+        const float largest = f_hmax(f_max(f_abs(lo), f_abs(hi)));
+        const float scale = largest / 127.0f;
+        const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
+        const int32_t total = f_store_i8(q + b * kBlock, f_round(f_mul(lo, inverse))) +
+                              f_store_i8(q + b * kBlock + 16, f_round(f_mul(hi, inverse)));
+        d[b] = scale;
+        ds[b] = scale * static_cast<float>(total);
+        sum[b] = total;
+    }
+}
+
+// e^x for x <= 88; below -87.3 exactly 0. Cody-Waite reduction, degree-6 polynomial (Cephes expf).
+INLINE F f_exp(F x) {
+    const F clipped = f_max(f_min(x, f_set1(88.0f)), f_set1(-87.3f));
+    const F n = f_round(f_mul(clipped, f_set1(1.44269504088896341f)));
+    F r = f_fma(n, f_set1(-0.693359375f), clipped);
+    r = f_fma(n, f_set1(2.12194440e-4f), r);
+    F p = f_set1(1.9875691500e-4f);
+    p = f_fma(p, r, f_set1(1.3981999507e-3f));
+    p = f_fma(p, r, f_set1(8.3334519073e-3f));
+    p = f_fma(p, r, f_set1(4.1665795894e-2f));
+    p = f_fma(p, r, f_set1(1.6666665459e-1f));
+    p = f_fma(p, r, f_set1(5.0000001201e-1f));
+    p = f_add(f_fma(f_mul(r, r), p, r), f_set1(1.0f));
+    return f_where_lt(x, f_set1(-87.3f), f_zero(), f_mul(p, f_pow2(n)));
+}
+
+// SwiGLU of Llama: gate / (1 + e^-gate) * up
+void silu_mul(const float* gate, const float* up, int64_t n, float* y) {
+    for (int64_t i = 0; i < n; i += 16) {
+        const F g = f_load(gate + i);
+        const F denominator = f_add(f_set1(1.0f), f_exp(f_sub(f_zero(), g)));
+        f_store(y + i, f_mul(f_div(g, denominator), f_load(up + i)));
+    }
+}
+
+// --- attention -----------------------------------------------------------------------------------
+// Flash attention (Dao et al. 2022) over pages of 64 absolute positions, folded in order. A score
+// is an fma chain over head_dim; a page's maximum rescales what came before; values are added by
+// fma position after position. A sink (gpt-oss) is the initial maximum with weight 1.
+
+constexpr int kHeadChunk = 4;  // query heads whose score chains run side by side
+constexpr int kMaxHeadDim = 256;
+constexpr float kMinusInfinity = -__builtin_inff();
+
+struct Fold {
+    float maximum;
+    F weight;  // lane-wise sum of exponentials
+};
+
+template <int H>
+INLINE void page_scores(const AttendArgs& a, int head, const float* keys, float (*scores)[kPageTokens]) {
+    const float* q = a.q + head * a.head_dim;
+    for (int half = 0; half < kPageTokens; half += 32) {
+        F s[H][2];
+#pragma GCC unroll 4
+        for (int h = 0; h < H; ++h) s[h][0] = s[h][1] = f_zero();
+        for (int k = 0; k < a.head_dim; ++k) {
+            const F k0 = f_load(keys + k * kPageTokens + half);
+            const F k1 = f_load(keys + k * kPageTokens + half + 16);
+#pragma GCC unroll 4
+            for (int h = 0; h < H; ++h) {
+                const F query = f_set1(q[h * a.head_dim + k]);
+                s[h][0] = f_fma(query, k0, s[h][0]);
+                s[h][1] = f_fma(query, k1, s[h][1]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int h = 0; h < H; ++h) {
+            f_store(scores[h] + half, f_mul(s[h][0], f_set1(a.scale)));
+            f_store(scores[h] + half + 16, f_mul(s[h][1], f_set1(a.scale)));
+        }
+    }
+}
+
+// Turns scores of positions [lo, hi) of the page into weights; the others become 0.
+INLINE float page_weights(float* scores, int lo, int hi, Fold& fold) {
+    F largest = f_set1(kMinusInfinity);
+    for (int j = 0; j < kPageTokens; j += 16)
+        largest = f_max(f_keep(f_load(scores + j), f_set1(kMinusInfinity), lo - j < 0 ? 0 : lo - j,
+                               hi - j < 0 ? 0 : hi - j), largest);
+    const float page_maximum = f_hmax(largest);
+    const float maximum = page_maximum > fold.maximum ? page_maximum : fold.maximum;
+    float correction[16];
+    f_store(correction, f_exp(f_set1(fold.maximum - maximum)));
+    F weight = f_mul(fold.weight, f_set1(correction[0]));
+    for (int j = 0; j < kPageTokens; j += 16) {
+        const F e = f_exp(f_sub(f_load(scores + j), f_set1(maximum)));
+        const F p = f_keep(e, f_zero(), lo - j < 0 ? 0 : lo - j, hi - j < 0 ? 0 : hi - j);
+        f_store(scores + j, p);
+        weight = f_add(weight, p);
+    }
+    fold = {maximum, weight};
+    return correction[0];
+}
+
+template <int H>
+INLINE void page_values(const AttendArgs& a, int head, const float* values, int lo, int hi,
+                        const float (*weights)[kPageTokens], const float* corrections) {
+    for (int k = 0; k < a.head_dim; k += 32) {
+        const bool two = k + 16 < a.head_dim;
+        F o[H][2];
+#pragma GCC unroll 4
+        for (int h = 0; h < H; ++h) {
+            const float* out = a.out + (head + h) * a.head_dim + k;
+            o[h][0] = f_mul(f_load(out), f_set1(corrections[h]));
+            if (two) o[h][1] = f_mul(f_load(out + 16), f_set1(corrections[h]));
+            else o[h][1] = f_zero();
+        }
+        for (int j = lo; j < hi; ++j) {
+            const F v0 = f_load(values + j * a.head_dim + k);
+            const F v1 = two ? f_load(values + j * a.head_dim + k + 16) : f_zero();
+#pragma GCC unroll 4
+            for (int h = 0; h < H; ++h) {
+                const F p = f_set1(weights[h][j]);
+                o[h][0] = f_fma(p, v0, o[h][0]);
+                o[h][1] = f_fma(p, v1, o[h][1]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int h = 0; h < H; ++h) {
+            float* out = a.out + (head + h) * a.head_dim + k;
+            f_store(out, o[h][0]);
+            if (two) f_store(out + 16, o[h][1]);
+        }
+    }
+}
+
+template <int H>
+void attend_heads(const AttendArgs& a, int head) {
+    alignas(64) float scores[H][kPageTokens];
+    Fold fold[H];
+    for (int h = 0; h < H; ++h) {
+        fold[h] = {kMinusInfinity, f_zero()};
+        if (a.sinks) fold[h] = {a.sinks[head + h], f_keep(f_set1(1.0f), f_zero(), 0, 1)};
+        for (int k = 0; k < a.head_dim; k += 16) f_store(a.out + (head + h) * a.head_dim + k, f_zero());
+    }
+    for (int64_t page = a.first / kPageTokens; page <= a.last / kPageTokens; ++page) {
+        const int64_t start = page * kPageTokens;
+        const int lo = a.first > start ? static_cast<int>(a.first - start) : 0;
+        const int hi = a.last - start < kPageTokens ? static_cast<int>(a.last - start + 1) : kPageTokens;
+        const int64_t offset = a.pages[page] * a.page_stride;
+        page_scores<H>(a, head, a.keys + offset, scores);
+        float corrections[H];
+        for (int h = 0; h < H; ++h) corrections[h] = page_weights(scores[h], lo, hi, fold[h]);
+        page_values<H>(a, head, a.values + offset, lo, hi, scores, corrections);
+    }
+    for (int h = 0; h < H; ++h) {
+        const F inverse = f_set1(1.0f / f_sum(fold[h].weight));
+        float* out = a.out + (head + h) * a.head_dim;
+        for (int k = 0; k < a.head_dim; k += 16) f_store(out + k, f_mul(f_load(out + k), inverse));
+    }
+}
+
+void attend(const AttendArgs& a) {
+    int head = 0;
+    for (; head + kHeadChunk <= a.heads; head += kHeadChunk) attend_heads<kHeadChunk>(a, head);
+    if (a.heads - head == 3) attend_heads<3>(a, head);
+    else if (a.heads - head == 2) attend_heads<2>(a, head);
+    else if (a.heads - head == 1) attend_heads<1>(a, head);
+}
+
+constexpr Kernels kTable = {
+    kIsa,
+    {nullptr, nullptr, nullptr, q8_matmul<TypeQ8_0>, q8_matmul<TypeQ4_0>, q8_matmul<TypeQ4_1>,
+     q8_matmul<TypeIQ4_NL>, q8_matmul<TypeMXFP4>},
+    {f32_matmul<FloatF32>, f32_matmul<FloatF16>, f32_matmul<FloatBF16>, nullptr, nullptr, nullptr,
+     nullptr, nullptr},
+    rms_norm,
+    quantize_row,
+    silu_mul,
+    attend,
+};

@@ -1,0 +1,99 @@
+"""Owns the native backend: weights in tiles, a thread pool, one tape per model.
+
+It does not know sequences or sampling: a batch comes in, logits go out, one native call between.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingle import _native, env
+from ingle.backends.cpu.cores import usable_cores
+from ingle.backends.cpu.recorder import Recorder
+from ingle.backends.cpu.weight import (
+    CpuMatrix,
+    CpuVector,
+    aligned_zeros,
+    export,
+    make_matrix,
+    make_vector,
+)
+from ingle.errors import IngleError
+from ingle.numerics import Format
+from ingle.ops import Batch, KvLayout, Model, Weight
+from ingle.ops.protocol import run_model
+
+MAX_ROWS = 512  # tokens of one forward; longer prompts come in chunks
+
+
+class CpuBackend:
+    """Runs models with the best kernels of this CPU, or those INGLE_CPU names."""
+
+    name = "cpu"
+
+    def __init__(self, threads: int | None = None) -> None:
+        count = usable_cores() if threads is None else threads
+        if not 1 <= count <= 1024:
+            raise IngleError("threads", f"count must be from 1 to 1024, but got {count}")
+        self.kernels = choose_kernels()
+        self.pool = _native.Pool(count)
+        self._tapes: WeakKeyDictionary[Model, tuple[_native.Tape, KvLayout]] = WeakKeyDictionary()
+
+    def matrix(self, name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
+        """A handle of encoded rows, repacked into tiles."""
+        return make_matrix(name, fmt, data)
+
+    def vector(self, name: str, values: NDArray[np.float32]) -> CpuVector:
+        """A handle of float32 (n,)."""
+        return make_vector(name, values)
+
+    def export(self, weight: Weight) -> NDArray[np.uint8]:
+        """The encoded rows a handle was made of."""
+        assert isinstance(weight, (CpuMatrix, CpuVector))
+        return export(weight)
+
+    def forward(self, model: Model, batch: Batch) -> NDArray[np.float32]:
+        """Logits (R, vocab_size): a view of an array whose rows are padded to whole tiles."""
+        tape, layout = self._tape(model)
+        groups = [
+            _native.KvArrays(batch.store.keys[g], batch.store.values[g], batch.page_tables(g))
+            for g in range(len(layout.groups))
+        ]
+        stride = -(-model.vocab_size // 16) * 16
+        logits = aligned_zeros((len(batch.output_rows), stride), np.float32)
+        tape.run(
+            batch.ids,
+            batch.positions,
+            batch.sequences,
+            batch.output_rows,
+            groups,
+            len(batch.views),
+            logits,
+        )
+        return logits[:, : model.vocab_size]  # type: ignore[return-value]
+
+    def _tape(self, model: Model) -> tuple[_native.Tape, KvLayout]:
+        if model not in self._tapes:
+            layout = KvLayout(model.attention_shapes)
+            tape = _native.Tape(self.pool, self.kernels, MAX_ROWS)
+            run_model(model, Recorder(tape, layout))
+            self._tapes[model] = tape, layout
+        return self._tapes[model]
+
+
+def choose_kernels() -> str:
+    """Name of the instruction set to use; IngleError when INGLE_CPU names one that cannot run."""
+    forced = env.forced_isa()
+    if forced is None:
+        return str(_native.best_instruction_set())
+    runnable = [name for name, available, _ in _native.instruction_sets() if available]
+    if forced not in runnable:
+        raise IngleError(
+            "INGLE_CPU",
+            f"instruction set must be one of {', '.join(runnable)} on this CPU, but got {forced}",
+            "unset INGLE_CPU to let ingle choose",
+        )
+    return forced

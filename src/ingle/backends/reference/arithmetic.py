@@ -1,0 +1,278 @@
+"""Owns the two arithmetics of the reference: plain float, and the native kernels' own, emulated.
+
+`FloatArithmetic` is the formula in numpy float32. `KernelArithmetic` repeats what
+native/kernels/kernels.inl.h promises, operation by operation: 8-bit activations, fma, the order of
+every sum. Native logits are compared with the second, models with the first.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingle.backends.reference.fma import Floats, fma, fma_chain, lane_sum
+from ingle.numerics import FORMATS, Format, decode
+from ingle.ops import PAGE_TOKENS, WeightMeta
+
+_BLOCK = 32
+_LANES = 16
+# Formats the native kernels multiply with 8-bit activations; the others take float ones.
+_MULTIPLIED_AS_INT8 = ("Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4")
+_E2M1_DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
+_IQ4 = np.array(
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32
+)
+
+
+class ReferenceWeight:
+    """A tensor kept as its file has it, decoded on first use."""
+
+    def __init__(self, name: str, fmt: Format, data: NDArray[np.uint8], columns: int) -> None:
+        self.format = fmt
+        self.data = data
+        self.meta = WeightMeta(name, fmt.name, (*data.shape[:-1], columns), data.nbytes)
+
+    @cached_property
+    def values(self) -> Floats:
+        """float32 of the tensor's shape."""
+        return decode(self.format, self.data)
+
+    @cached_property
+    def integers(self) -> tuple[Floats, Floats, Floats | None]:
+        """Codes (rows, blocks, 32) as floats, scales and minima (rows, blocks) of an int8 format."""
+        return _integers(self.format.name, self.data)
+
+
+class Arithmetic(ABC):
+    """The float operations whose order or precision is a choice."""
+
+    name: str
+
+    @abstractmethod
+    def linear(self, x: Floats, weight: ReferenceWeight) -> Floats:
+        """(T, in) times (out, in): (T, out)."""
+
+    @abstractmethod
+    def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
+        """RMSNorm of each row."""
+
+    @abstractmethod
+    def silu_mul(self, gate: Floats, up: Floats) -> Floats:
+        """gate * sigmoid(gate) * up."""
+
+    @abstractmethod
+    def attend(
+        self,
+        q: Floats,
+        keys: Floats,
+        values: Floats,
+        visible: NDArray[np.bool_],
+        scale: float,
+        sinks: Floats | None,
+    ) -> Floats:
+        """Softmax attention of one KV head.
+
+        q (T, heads, head_dim), keys and values (positions, head_dim) with positions a multiple of
+        64, visible (T, positions), sinks (heads,) or None. Returns (T, heads, head_dim).
+        """
+
+
+class FloatArithmetic(Arithmetic):
+    """numpy float32 throughout."""
+
+    name = "float32"
+
+    def linear(self, x: Floats, weight: ReferenceWeight) -> Floats:
+        """(T, in) times (out, in): (T, out)."""
+        return x @ weight.values.T
+
+    def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
+        """RMSNorm of each row."""
+        mean = np.mean(np.square(x), axis=-1, keepdims=True)
+        return x * (np.float32(1) / np.sqrt(mean + np.float32(eps))) * gain
+
+    def silu_mul(self, gate: Floats, up: Floats) -> Floats:
+        """gate * sigmoid(gate) * up."""
+        with np.errstate(over="ignore"):
+            return gate / (1 + np.exp(-gate)) * up
+
+    def attend(
+        self,
+        q: Floats,
+        keys: Floats,
+        values: Floats,
+        visible: NDArray[np.bool_],
+        scale: float,
+        sinks: Floats | None,
+    ) -> Floats:
+        """Softmax over the visible positions, the sink as one more logit without a value."""
+        scores = np.einsum("thd,pd->thp", q, keys) * np.float32(scale)
+        scores = np.where(visible[:, None, :], scores, np.float32(-np.inf))
+        largest = scores.max(axis=-1, keepdims=True)
+        if sinks is not None:
+            largest = np.maximum(largest, sinks[None, :, None])
+        weights = np.exp(scores - largest)
+        total = weights.sum(axis=-1, keepdims=True)
+        if sinks is not None:
+            total = total + np.exp(sinks[None, :, None] - largest)
+        out: Floats = np.einsum("thp,pd->thd", weights / total, values)
+        return out
+
+
+class KernelArithmetic(Arithmetic):
+    """The native kernels' contract, bit for bit."""
+
+    name = "q8"
+
+    def linear(self, x: Floats, weight: ReferenceWeight) -> Floats:
+        """Blocks of 32 columns folded in order, integers inside where the format allows."""
+        if weight.format.name in _MULTIPLIED_AS_INT8:
+            return _int8_linear(x, weight)
+        return _float_linear(x, weight.values)
+
+    def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
+        """Sum of squares in 16 lanes."""
+        width = x.shape[-1]
+        padded = np.zeros((len(x), -(-width // _LANES) * _LANES), np.float32)
+        padded[:, :width] = x
+        lanes = padded.reshape(len(x), -1, _LANES).swapaxes(0, 1)
+        mean = lane_sum(fma_chain(lanes, lanes)) / np.float32(width)
+        inverse = np.float32(1) / np.sqrt(mean + np.float32(eps))
+        return x * inverse[:, None] * gain
+
+    def silu_mul(self, gate: Floats, up: Floats) -> Floats:
+        """gate / (1 + e^-gate) * up."""
+        return gate / (np.float32(1) + kernel_exp(-gate)) * up
+
+    def attend(
+        self,
+        q: Floats,
+        keys: Floats,
+        values: Floats,
+        visible: NDArray[np.bool_],
+        scale: float,
+        sinks: Floats | None,
+    ) -> Floats:
+        """Pages of 64 positions folded in order."""
+        tokens, heads, head_dim = q.shape
+        maximum = np.full((tokens, heads), -np.inf, np.float32)
+        weight = np.zeros((tokens, heads, _LANES), np.float32)
+        out = np.zeros((tokens, heads, head_dim), np.float32)
+        if sinks is not None:
+            maximum[:] = sinks
+            weight[:, :, 0] = 1
+        for start in range(0, len(keys), PAGE_TOKENS):
+            page = slice(start, start + PAGE_TOKENS)
+            rows = np.flatnonzero(visible[:, page].any(axis=1))
+            if len(rows):
+                seen = visible[rows, page][:, None, :]
+                state = maximum[rows], weight[rows], out[rows]
+                folded = _fold_page(q[rows], keys[page], values[page], seen, scale, *state)
+                maximum[rows], weight[rows], out[rows] = folded
+        return out * (np.float32(1) / lane_sum(weight))[..., None]
+
+
+def _fold_page(
+    q: Floats,
+    keys: Floats,
+    values: Floats,
+    seen: NDArray[np.bool_],
+    scale: float,
+    maximum: Floats,
+    weight: Floats,
+    out: Floats,
+) -> tuple[Floats, Floats, Floats]:
+    scores = fma_chain(np.moveaxis(q, -1, 0)[..., None], keys.T[:, None, None, :])
+    scores = scores * np.float32(scale)
+    masked = np.where(seen, scores, np.float32(-np.inf))
+    largest = np.maximum(masked.max(axis=-1), maximum)
+    with np.errstate(invalid="ignore"):
+        correction = kernel_exp(maximum - largest)
+    weight = weight * correction[..., None]
+    p = np.where(seen, kernel_exp(scores - largest[..., None]), np.float32(0))
+    for lanes in np.split(p, PAGE_TOKENS // _LANES, axis=-1):
+        weight = weight + lanes
+    out = out * correction[..., None]
+    for position in range(PAGE_TOKENS):
+        if seen[..., position].any():
+            out = fma(p[..., position, None], values[position], out)
+    return largest, weight, out
+
+
+def kernel_exp(x: Floats) -> Floats:
+    """e^x as the kernels compute it: Cody-Waite reduction, polynomial of degree 6 (Cephes)."""
+    f = np.float32
+    clipped = np.maximum(np.minimum(x, f(88.0)), f(-87.3))
+    n = np.rint(clipped * f(1.44269504088896341))
+    r = fma(n, f(-0.693359375), clipped)
+    r = fma(n, f(2.12194440e-4), r)
+    p = np.full_like(r, f(1.9875691500e-4))
+    for coefficient in (
+        1.3981999507e-3,
+        8.3334519073e-3,
+        4.1665795894e-2,
+        1.6666665459e-1,
+        5.0000001201e-1,
+    ):
+        p = fma(p, r, f(coefficient))
+    p = fma(r * r, p, r) + f(1)
+    return np.where(x < f(-87.3), f(0), np.ldexp(p, n.astype(np.int32))).astype(np.float32)
+
+
+def quantize(x: Floats) -> tuple[Floats, Floats, Floats]:
+    """8-bit activations: q (T, blocks, 32) as floats, scale and block sum (T, blocks)."""
+    blocks = x.reshape(len(x), -1, _BLOCK)
+    largest = np.abs(blocks).max(axis=-1)
+    with np.errstate(divide="ignore"):
+        inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
+    q = np.rint(blocks * inverse[..., None])
+    return q, largest / np.float32(127), q.sum(axis=-1)
+
+
+def _int8_linear(x: Floats, weight: ReferenceWeight) -> Floats:
+    codes, scales, minima = weight.integers
+    q, d, sums = quantize(x)
+    total = np.zeros((len(x), len(codes)), np.float32)
+    for b in range(codes.shape[1]):
+        dots = q[:, b] @ codes[:, b].T  # below 2^24: exact in float32
+        total = fma(dots, scales[None, :, b] * d[:, b, None], total)
+        if minima is not None:
+            total = fma(minima[None, :, b], (d[:, b] * sums[:, b])[:, None], total)
+    return total
+
+
+def _float_linear(x: Floats, values: Floats) -> Floats:
+    total = np.zeros((len(x), len(values)), np.float32)
+    for start in range(0, values.shape[1], _BLOCK):
+        stop = start + _BLOCK
+        total = total + fma_chain(
+            values[:, start:stop].T[:, None, :], x[:, start:stop].T[:, :, None]
+        )
+    return total
+
+
+def _integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats | None]:
+    fmt = FORMATS[name]
+    blocks = data.reshape(len(data), -1, fmt.block_bytes)
+    if name == "MXFP4":
+        exponent = blocks[..., 0].astype(np.int32) - 128
+        return _E2M1_DOUBLED[_nibbles(blocks[..., 1:])], np.ldexp(np.float32(1), exponent), None
+    scales = _half(blocks[..., 0:2])
+    if name == "Q8_0":
+        return blocks[..., 2:].view(np.int8).astype(np.float32), scales, None
+    if name == "Q4_1":
+        return _nibbles(blocks[..., 4:]).astype(np.float32), scales, _half(blocks[..., 2:4])
+    nibbles = _nibbles(blocks[..., 2:])
+    codes = _IQ4[nibbles] if name == "IQ4_NL" else nibbles.astype(np.float32) - 8
+    return codes, scales, None
+
+
+def _nibbles(quants: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.concatenate([quants & 15, quants >> 4], axis=-1)
+
+
+def _half(pairs: NDArray[np.uint8]) -> Floats:
+    return np.ascontiguousarray(pairs).view(np.float16)[..., 0].astype(np.float32)

@@ -1,0 +1,117 @@
+"""Owns the reference forward pass: every primitive in numpy, composites inherited.
+
+It does not know how sums are ordered (`arithmetic`) nor where pages come from (`Batch`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingle.backends.reference.arithmetic import Arithmetic, ReferenceWeight
+from ingle.backends.reference.fma import Floats
+from ingle.ops import PAGE_TOKENS, AttentionShape, Batch, KvLayout, Linear, Norm, Ops, RopeTable
+from ingle.ops import Weight as OpaqueWeight
+
+
+def _held(weight: OpaqueWeight) -> ReferenceWeight:
+    assert isinstance(weight, ReferenceWeight)
+    return weight
+
+
+class ReferenceOps(Ops[Floats]):
+    """Activations are float32 arrays (rows, columns)."""
+
+    def __init__(self, batch: Batch, layout: KvLayout, arithmetic: Arithmetic) -> None:
+        self.batch = batch
+        self.layout = layout
+        self.arithmetic = arithmetic
+
+    def embed(self, table: OpaqueWeight) -> Floats:
+        """Rows of the table for the batch's ids."""
+        return _held(table).values[self.batch.ids]
+
+    def norm(self, x: Floats, norm: Norm) -> Floats:
+        """RMSNorm."""
+        return self.arithmetic.norm(x, _held(norm.weight).values, norm.eps)
+
+    def linear(self, x: Floats, linear: Linear) -> Floats:
+        """x W^T + bias."""
+        y = self.arithmetic.linear(x, _held(linear.weight))
+        return y if linear.bias is None else y + _held(linear.bias).values
+
+    def rope(self, x: Floats, shape: AttentionShape, rope: RopeTable) -> Floats:
+        """Each product and each sum rounded once, as the native step does."""
+        heads = x.reshape(len(x), -1, shape.head_dim)
+        cos = rope.cos[self.batch.positions][:, None, :]
+        sin = rope.sin[self.batch.positions][:, None, :]
+        half = shape.head_dim // 2
+        first = slice(0, None, 2) if rope.interleaved else slice(0, half)
+        second = slice(1, None, 2) if rope.interleaved else slice(half, None)
+        out = np.empty_like(heads)
+        a, b = heads[..., first], heads[..., second]
+        out[..., first] = a * cos - b * sin
+        out[..., second] = b * cos + a * sin
+        return out.reshape(x.shape)
+
+    def attend(
+        self, q: Floats, k: Floats, v: Floats, shape: AttentionShape, sinks: OpaqueWeight | None
+    ) -> Floats:
+        """Writes k and v into their pages, then attends sequence by sequence, head by head."""
+        heads = (len(k), shape.num_key_value_heads, shape.head_dim)
+        self._store(k.reshape(heads), v.reshape(heads), shape)
+        group_size = shape.num_attention_heads // shape.num_key_value_heads
+        queries = q.reshape(len(q), shape.num_key_value_heads, group_size, shape.head_dim)
+        sink_values = None if sinks is None else _held(sinks).values.reshape(-1, group_size)
+        out = np.empty_like(queries)
+        for sequence in range(len(self.batch.views)):
+            rows = np.flatnonzero(self.batch.sequences == sequence)
+            if len(rows) == 0:
+                continue
+            visible, keys, values = self._cached(sequence, rows, shape)
+            for head in range(shape.num_key_value_heads):
+                out[rows, head] = self.arithmetic.attend(
+                    queries[rows, head],
+                    keys[:, head],
+                    values[:, head],
+                    visible,
+                    shape.scale,
+                    None if sink_values is None else sink_values[head],
+                )
+        return out.reshape(q.shape)
+
+    def _store(self, k: Floats, v: Floats, shape: AttentionShape) -> None:
+        group, layer = self.layout.place[shape.layer]
+        tables = self.batch.page_tables(group)
+        pages = tables[self.batch.sequences, self.batch.positions // PAGE_TOKENS]
+        slots = self.batch.positions % PAGE_TOKENS
+        self.batch.store.keys[group][layer, pages, :, :, slots] = k
+        self.batch.store.values[group][layer, pages, :, slots, :] = v
+
+    def _cached(
+        self, sequence: int, rows: NDArray[np.intp], shape: AttentionShape
+    ) -> tuple[NDArray[np.bool_], Floats, Floats]:
+        """visible (T, positions), keys and values (positions, kv_heads, head_dim)."""
+        group, layer = self.layout.place[shape.layer]
+        last = self.batch.positions[rows].astype(np.int64)
+        table = self.batch.views[sequence].page_table(group)[: last.max() // PAGE_TOKENS + 1]
+        keys = self.batch.store.keys[group][layer, table].transpose(0, 3, 1, 2)
+        values = self.batch.store.values[group][layer, table].transpose(0, 2, 1, 3)
+        flat = (len(table) * PAGE_TOKENS, shape.num_key_value_heads, shape.head_dim)
+        position = np.arange(len(table) * PAGE_TOKENS)
+        visible = position[None, :] <= last[:, None]
+        if shape.window:
+            visible &= position[None, :] > last[:, None] - shape.window
+        return visible, keys.reshape(flat), values.reshape(flat)
+
+    def add(self, x: Floats, y: Floats) -> Floats:
+        """x + y."""
+        return x + y
+
+    def silu_mul(self, gate: Floats, up: Floats) -> Floats:
+        """gate * sigmoid(gate) * up."""
+        return self.arithmetic.silu_mul(gate, up)
+
+    def select_outputs(self, x: Floats) -> Floats:
+        """The rows whose logits the batch asks for."""
+        return x[self.batch.output_rows]

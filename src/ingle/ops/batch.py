@@ -1,0 +1,77 @@
+"""Owns the one batch type: prefill, chunk and decode are the same call with other lengths.
+
+It declares what it needs of the KV cache (`KvStore`, `KvView`); the runtime implements them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class KvStore(Protocol):
+    """The pages of all sequences, one pair of arrays per `KvGroup`, float32."""
+
+    @property
+    def keys(self) -> Sequence[NDArray[np.float32]]:
+        """Per group (layers, pages, kv_heads, head_dim, 64)."""
+
+    @property
+    def values(self) -> Sequence[NDArray[np.float32]]:
+        """Per group (layers, pages, kv_heads, 64, head_dim)."""
+
+
+class KvView(Protocol):
+    """One sequence's place in the store."""
+
+    def page_table(self, group: int) -> NDArray[np.int32]:
+        """Page of positions [64 p, 64 p + 64) at index p."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tokens to run together, T rows of them.
+
+    ids, positions, sequences: int32 (T,); `sequences` indexes `views`.
+    output_rows: int32 (R,), the rows whose logits are wanted.
+    """
+
+    ids: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    sequences: NDArray[np.int32]
+    output_rows: NDArray[np.int32]
+    store: KvStore
+    views: Sequence[KvView]
+
+    @classmethod
+    def chunk(
+        cls,
+        ids: Sequence[int],
+        start: int,
+        store: KvStore,
+        view: KvView,
+        output_rows: Sequence[int],
+    ) -> Batch:
+        """Consecutive tokens of one sequence, the first at absolute position `start`."""
+        count = len(ids)
+        return cls(
+            np.asarray(ids, np.int32),
+            np.arange(start, start + count, dtype=np.int32),
+            np.zeros(count, np.int32),
+            np.asarray(output_rows, np.int32),
+            store,
+            (view,),
+        )
+
+    def page_tables(self, group: int) -> NDArray[np.int32]:
+        """int32 (sequences, pages), short tables filled with page 0."""
+        tables = [view.page_table(group) for view in self.views]
+        width = max(len(table) for table in tables)
+        out = np.zeros((len(tables), width), np.int32)
+        for row, table in zip(out, tables, strict=True):
+            row[: len(table)] = table
+        return out

@@ -1,0 +1,123 @@
+"""Owns running requests: prompt in chunks, then token by token. It speaks token ids only.
+
+One sequence at a time. The keys and values of the last sequence stay, so a prompt that continues
+it (the next turn of a chat) computes only what is new; the logits are the same bits either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingle.errors import IngleError
+from ingle.ops import Backend, Batch, KvLayout, Model
+from ingle.runtime.kv import KvPool, KvSequence, check_context
+from ingle.runtime.request import FinishReason, Request
+from ingle.runtime.sampling import Sampler
+
+CHUNK_TOKENS = 512
+
+
+@dataclass
+class Progress:
+    """What a running generation has done so far; times in seconds."""
+
+    prompt_tokens: int
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_s: float = 0.0
+    decode_s: float = 0.0
+    finish_reason: FinishReason = FinishReason.CANCELLED
+
+
+class Engine:
+    """A model in a backend with room for `context_tokens` of one sequence."""
+
+    def __init__(self, model: Model, backend: Backend, context_tokens: int) -> None:
+        check_context(context_tokens, model.max_position_embeddings)
+        self.model = model
+        self.backend = backend
+        self.context_tokens = context_tokens
+        self._layout = KvLayout(model.attention_shapes)
+        self._reusable = all(group.window == 0 for group in self._layout.groups)
+        self._pool = KvPool(self._layout, context_tokens, CHUNK_TOKENS)
+        self._sequence = KvSequence(self._pool)
+        self._cached_ids: list[int] = []
+
+    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits after each of `ids`, from an empty context: float32 (len(ids), vocab_size)."""
+        self._check_ids(ids)
+        self._cached_ids = []
+        out = np.empty((len(ids), self.model.vocab_size), np.float32)
+        for start in range(0, len(ids), CHUNK_TOKENS):
+            chunk = ids[start : start + CHUNK_TOKENS]
+            out[start : start + len(chunk)] = self._forward(chunk, start, range(len(chunk)))
+        return out
+
+    def generate(self, request: Request, progress: Progress) -> Iterator[int]:
+        """Token ids as they are drawn, without the stop id. `progress` is kept up to date."""
+        self._check_ids(request.prompt_ids)
+        room = self.context_tokens - len(request.prompt_ids)
+        limit = room if request.max_tokens is None else min(room, request.max_tokens)
+        sampler = Sampler(request.sampling)
+        started = perf_counter()
+        logits = self._prefill(request.prompt_ids, progress)
+        token = sampler.draw(logits)
+        progress.prompt_s = perf_counter() - started
+        progress.finish_reason = FinishReason.LENGTH
+        for count in range(1, limit + 1):
+            progress.completion_tokens = count
+            if token in request.stop_ids:
+                progress.finish_reason = FinishReason.STOP
+                return
+            yield token
+            if count < limit:
+                started = perf_counter()
+                token = sampler.draw(self._append(token))
+                progress.decode_s += perf_counter() - started
+
+    def _prefill(self, ids: Sequence[int], progress: Progress) -> NDArray[np.float32]:
+        """Logits after the last of `ids`; a cached common prefix is not computed again."""
+        kept = _common_prefix(ids[:-1], self._cached_ids) if self._reusable else 0
+        progress.cached_tokens = kept
+        del self._cached_ids[kept:]
+        logits = np.empty(0, np.float32)
+        for start in range(kept, len(ids), CHUNK_TOKENS):
+            chunk = ids[start : start + CHUNK_TOKENS]
+            last = start + len(chunk) == len(ids)
+            rows = self._forward(chunk, start, [len(chunk) - 1] if last else [])
+            self._cached_ids.extend(chunk)
+            logits = rows[0] if last else logits
+        return logits
+
+    def _append(self, token: int) -> NDArray[np.float32]:
+        logits = self._forward([token], len(self._cached_ids), [0])
+        self._cached_ids.append(token)
+        return logits[0]
+
+    def _forward(
+        self, ids: Sequence[int], start: int, output_rows: Sequence[int]
+    ) -> NDArray[np.float32]:
+        batch = Batch.chunk(ids, start, self._pool, self._sequence, output_rows)
+        return self.backend.forward(self.model, batch)
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        if not 1 <= len(ids) <= self.context_tokens:
+            raise IngleError(
+                "prompt",
+                f"prompt must have 1 to {self.context_tokens} tokens, but got {len(ids)}",
+                "load the model with a larger --context, or shorten the prompt",
+            )
+        if min(ids) < 0 or max(ids) >= self.model.vocab_size:
+            raise IngleError(
+                "prompt", f"token ids must be from 0 to {self.model.vocab_size - 1}, but got others"
+            )
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    limit = min(len(a), len(b))
+    return next((i for i in range(limit) if a[i] != b[i]), limit)
