@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ingle.numerics import FORMATS, Format, decode, tiles
+from ingle.numerics.mxfp4 import openai_to_gguf
 
 native: Any = pytest.importorskip("ingle._native", reason="the native module is not built")
 
@@ -60,6 +61,19 @@ def test_pack_tiles(fmt: Format, rows: int, blocks: int) -> None:
     data = np.random.default_rng(rows).integers(0, 256, (rows, blocks * fmt.block_bytes), np.uint8)
     packed = native.pack_tiles(fmt.name, data, rows, blocks * fmt.block)
     np.testing.assert_array_equal(packed, tiles.pack(fmt, data))
+
+
+@given(blocks=hnp.arrays(np.uint8, (5, 16)), scales=hnp.arrays(np.uint8, 5))
+def test_openai_to_gguf(blocks: np.ndarray, scales: np.ndarray) -> None:
+    rows = native.openai_to_gguf(blocks, scales)
+    np.testing.assert_array_equal(rows.reshape(-1), openai_to_gguf(blocks, scales))
+
+
+def test_openai_to_gguf_refuses_other_shapes() -> None:
+    scales = np.zeros(2, np.uint8)
+    for shape in [(3, 16), (2, 15)]:
+        with pytest.raises(ValueError, match="16 bytes for every exponent"):
+            native.openai_to_gguf(np.zeros(shape, np.uint8), scales)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 3])

@@ -70,7 +70,7 @@ def by_ggml_id(ggml_id: int) -> Format:
 def _why_not(ggml_id: int) -> tuple[str, str]:
     rule = "GGUF tensor type must be one that ingle reads, but got"
     if ggml_id in _UNREAD:
-        readable = ", ".join(FORMATS[fmt.name].name for fmt in _BY_GGML_ID.values())
+        readable = ", ".join(fmt.name for fmt in _BY_GGML_ID.values())
         return f"{rule} {ggml_id} ({_UNREAD[ggml_id]})", f"use a file of these types: {readable}"
     if ggml_id in _REMOVED:
         return (

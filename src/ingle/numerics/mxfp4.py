@@ -18,7 +18,7 @@ from ingle.numerics.e2m1 import (
     codes_ties_to_even,
     codes_ties_to_zero,
 )
-from ingle.numerics.format import Bytes, Floats, Format
+from ingle.numerics.format import Bytes, Floats, Format, block_chunks
 from ingle.numerics.nibbles import join_nibbles, split_nibbles
 
 _INTERLEAVE = np.array([0, 4], np.uint8)
@@ -64,11 +64,13 @@ def openai_to_gguf(blocks: Bytes, scales: Bytes) -> Bytes:
     Codes and exponents are moved, never recomputed.
     """
     _check_openai(blocks, scales)
-    out = np.empty((*scales.shape, 17), np.uint8)
-    first, second = blocks[..., :8], blocks[..., 8:]
-    out[..., 0] = scales
-    out[..., 1::2] = (first & np.uint8(15)) | (second << np.uint8(4))
-    out[..., 2::2] = (first >> np.uint8(4)) | (second & np.uint8(0xF0))
+    out = np.empty((scales.size, 17), np.uint8)
+    codes, exponents = blocks.reshape(-1, 16), scales.reshape(-1)
+    for rows in block_chunks(len(out), 32):
+        first, second = codes[rows, :8], codes[rows, 8:]
+        out[rows, 0] = exponents[rows]
+        out[rows, 1::2] = (first & np.uint8(15)) | (second << np.uint8(4))
+        out[rows, 2::2] = (first >> np.uint8(4)) | (second & np.uint8(0xF0))
     return out.reshape(*scales.shape[:-1], scales.shape[-1] * 17)
 
 
