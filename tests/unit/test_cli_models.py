@@ -50,4 +50,10 @@ def test_version(ingle: Any) -> None:
 def test_help(ingle: Any, args: list[str]) -> None:
     ended = ingle(*args)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("Usage:")
+    assert ended.out.startswith("Usage: ingle")
+
+
+def test_help_of_run_shows_how_words_are_read(ingle: Any) -> None:
+    shown = ingle("run", "--help").out
+    assert shown.upper().startswith("USAGE: INGLE RUN [OPTIONS] [MODEL] [PROMPT]...")
+    assert "smollm2:135m if left out" in shown

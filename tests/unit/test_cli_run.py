@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,3 +234,28 @@ def test_ctrl_c_ends_quietly_with_130(ingle: Any) -> None:
     assert (child.returncode, err) == (130, b"")
     assert {"cancelled": True} in ingle.calls()
     assert ingle.calls()[-1] == {"closed": True}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_exits_2(ingle: Any) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*ingle.command, "run", "Hi"],
+            env=ingle.env,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert (ended.returncode, ended.stderr.decode()) == (
+        2,
+        "[system] the system must allow what was asked, but got No space left on device.\n",
+    )
+
+
+@posix
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_closed_streams_are_no_error(ingle: Any, closed: str) -> None:
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *ingle.command, "run", "Hi"]
+    ended = subprocess.run(command, env=ingle.env, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert asked(ingle) == "Hi"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import importlib.util
@@ -177,6 +178,22 @@ def test_progress_is_told_on_stderr_alone(
     assert lines[-1] == f"fake:1b: ready at {path}"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
+def test_a_terminal_sees_bars(entry: Entry, models: Path) -> None:
+    master, slave = os.openpty()
+    with start_child(entry, stderr=slave) as child:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux tells that the other end is gone
+            while chunk := os.read(master, 4096):
+                shown += chunk
+        out, _ = child.communicate()
+    os.close(master)
+    assert out == f"{models / 'fake-1b' / 'fake.gguf'}\n"
+    for text in ("fetching ingle-fake-model 1.0", "unpacking and verifying", "0:00:00", "ready"):
+        assert text in shown.decode()
+
+
 def test_a_damaged_file_is_fetched_again(entry: Entry, models: Path) -> None:
     path = store.path_of(entry)
     path.parent.mkdir(parents=True)
@@ -298,13 +315,14 @@ def test_an_interpreter_without_pip_is_told_the_remedy(
     assert_nothing_left(models)
 
 
-def start_child(entry: Entry) -> subprocess.Popen[str]:
+def start_child(entry: Entry, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     size = str(entry.source.staging_bytes // 3)
     return subprocess.Popen(
         [sys.executable, "-c", PULL_IN_CHILD, size, str(entry.file_bytes), entry.sha256],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
     )
 
 

@@ -54,6 +54,12 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, MemoryError):
         print(IngleError("memory", "the model must fit, but got no more of it"), file=sys.stderr)
         return MISTAKE
+    if isinstance(error, OSError) and not env.wants_traceback():
+        _drop_stdout()  # it may be what failed, and the last flush would fail again
+        where = str(error.filename or "system")
+        rule = f"the system must allow what was asked, but got {error.strerror or error}"
+        print(IngleError(where, rule), file=sys.stderr)
+        return MISTAKE
     if env.wants_traceback():
         traceback.print_exception(error)
     words = " ".join(str(error).split())

@@ -6,7 +6,9 @@ Those files load when their command runs, so that `ingle --help` answers at once
 from __future__ import annotations
 
 import io
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,14 +47,13 @@ def ingle(
 @app.command()
 @guarded
 def run(
-    words: Annotated[
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A known name, a path or user/repo; smollm2:135m if left out."),
+    ] = None,
+    prompt: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[MODEL] [PROMPT]",
-            help="MODEL is a known name, a path or user/repo; without one, smollm2:135m answers."
-            " What is piped in becomes the prompt, or its end. Without a prompt: a chat.",
-            show_default=False,
-        ),
+        typer.Argument(help="Piped text becomes the prompt, or its end. Without one: a chat."),
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the text as it is, without a chat template.")
@@ -86,7 +87,8 @@ def run(
 
     sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
     sampling |= {"max_tokens": max_tokens, "seed": seed}
-    answer(words or [], Options(raw, sampling, threads, backend, context, as_json, verbose))
+    words = [*([] if model is None else [model]), *(prompt or [])]  # a lone prompt comes as MODEL
+    answer(words, Options(raw, sampling, threads, backend, context, as_json, verbose))
 
 
 @app.command()
@@ -134,10 +136,12 @@ def rm(name: Annotated[str, typer.Argument(metavar="NAME", help="A known name.")
 
 def main() -> None:
     """The program `ingle`; always ends in SystemExit."""
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  (stays open, as stdout does)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 still shows text
     try:
-        app()
+        app(prog_name="ingle")
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(exit_code(error))
