@@ -54,6 +54,6 @@ def test_help(ingle: Any, args: list[str]) -> None:
 
 
 def test_help_of_run_shows_how_words_are_read(ingle: Any) -> None:
-    shown = ingle("run", "--help").out
+    shown = " ".join(ingle("run", "--help").out.split())
     assert shown.upper().startswith("USAGE: INGLE RUN [OPTIONS] [MODEL] [PROMPT]...")
     assert "smollm2:135m if left out" in shown
