@@ -11,6 +11,8 @@ readers of hostile files add a `Target` to TARGETS.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -30,6 +32,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its buffers count as addre
 import numpy as np
 from mutation import mutate
 
+from ingle.cli.inspect import inspect
 from ingle.errors import IngleError
 from ingle.formats.detect import open_container
 from ingle.formats.gguf_strings import StringArray
@@ -56,7 +59,7 @@ class Target:
 
 
 def read_container(path: Path) -> int:
-    """Open a container and touch every value and every byte; returns a checksum."""
+    """Open a container, touch every value and byte, and show it; returns a checksum."""
     model = open_container(path)
     total = 0
     for value in model.metadata.values():
@@ -68,6 +71,12 @@ def read_container(path: Path) -> int:
             total += len(repr(value))
     for name in model.tensors:
         total += int(model.read(name).sum(dtype=np.uint64))
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        inspect(str(path), as_json=False, tensors=True)
+        inspect(str(path), as_json=True, tensors=True)
+    lines = shown.getvalue().split("\n")
+    if not all(line.isprintable() for line in lines):
+        raise AssertionError("control characters reached the terminal")
     return total
 
 
@@ -119,6 +128,16 @@ def _index(scratch: Path) -> bytes:
     return json.dumps({"metadata": {"total_size": 340}, "weight_map": names}).encode()
 
 
+def _config(scratch: Path) -> bytes:
+    sizes = {"num_hidden_layers": 2, "hidden_size": 64, "num_experts": 4, "experts_per_token": 2}
+    other = {
+        "swiglu_limit": 7.0,
+        "model_type": "gpt_oss",
+        "quantization_config": {"quant_method": "mxfp4"},
+    }
+    return json.dumps({**sizes, **other}).encode()
+
+
 _TENSORS = ("a.weight", "b", "c", "d", "e")
 
 TARGETS: dict[str, Target] = {
@@ -129,6 +148,13 @@ TARGETS: dict[str, Target] = {
         _part(0),
         read_container,
         {"m-00002-of-00002.gguf": _part(1)},
+    ),
+    "config": Target(
+        "config.json",
+        "json",
+        _config,
+        lambda path: read_container(path.parent),
+        {"model.safetensors": _safetensors},
     ),
     "safetensors": Target("model.safetensors", "safetensors", _safetensors, read_container),
     "index": Target(

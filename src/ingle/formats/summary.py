@@ -152,8 +152,12 @@ def _num_active(tensors: tuple[TensorInfo, ...], facts: ModelFacts) -> int:
 def _vocabulary(container: GgufFile | SafetensorsFile, facts: ModelFacts) -> Vocabulary | None:
     if isinstance(container, SafetensorsFile):
         folder = container.path if container.path.is_dir() else container.path.parent
-        known = (folder / "tokenizer.json").is_file()
         size = facts.sizes.get("vocab_size", 0)
+        if (
+            facts.layout == "OpenAI"
+        ):  # its folders hold no tokenizer: the vocabulary is a public one
+            return Vocabulary("o200k_harmony, built in", size, 0, {}, 0)
+        known = (folder / "tokenizer.json").is_file()
         return Vocabulary("tokenizer.json", size, 0, {}, 0) if known else None
     prefix, metadata = "tokenizer.ggml.", container.metadata
     tokens, merges = metadata.get(prefix + "tokens"), metadata.get(prefix + "merges")

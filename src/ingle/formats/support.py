@@ -18,7 +18,7 @@ def why_not(architecture: str, layout: str) -> str:
     """Why a model of this architecture and layout does not run; "" when it does."""
     layouts = RUNS.get(architecture)
     if layouts is None and architecture in COMING:
-        return f"architecture {architecture} does not run yet: it is on its way"
+        return f"architecture {architecture} is recognised and on its way"
     if layouts is None:
         known = ", ".join([*RUNS, *COMING])
         return f"architecture must be one of {known}, but got {architecture or 'none stated'}"
