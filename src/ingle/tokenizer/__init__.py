@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ingle.tokenizer.decoding import IncrementalDecoder
 from ingle.tokenizer.gguf_metadata import from_gguf_metadata
+from ingle.tokenizer.o200k import o200k_harmony
 from ingle.tokenizer.tokenizer import Tokenizer
 
-__all__ = ["IncrementalDecoder", "Tokenizer", "from_gguf_metadata"]
+__all__ = ["IncrementalDecoder", "Tokenizer", "from_gguf_metadata", "o200k_harmony"]

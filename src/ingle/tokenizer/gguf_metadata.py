@@ -11,6 +11,7 @@ from operator import index
 from typing import Any
 
 from ingle.errors import FileFormatError, UnsupportedError
+from ingle.tokenizer import o200k
 from ingle.tokenizer.merges import MergeEncoder, merge_pairs
 from ingle.tokenizer.splits import SPLITS, Split
 from ingle.tokenizer.tokenizer import Tokenizer
@@ -42,6 +43,8 @@ def from_gguf_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     kinds = _kinds(metadata, len(tokens))
     vocabulary = _vocabulary(metadata, split, tokens, kinds)
     spellings = _spellings(tokens, kinds)
+    if split is SPLITS["gpt-4o"] and o200k.is_ordinary_part(tokens, spellings):
+        return o200k.extended(vocabulary, tokens)
     merges = merge_pairs(_PREFIX + "merges", _strings(metadata, "merges"))
     return Tokenizer(MergeEncoder(_PREFIX + "merges", spellings, merges, split), vocabulary)
 
