@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cached_tokens: int
 
 
 @dataclass(frozen=True)
@@ -48,28 +49,35 @@ class Completion:
 
 
 class Stream:
+    """As ingle.llm's: an iterator that cannot be cancelled from within its own next piece."""
+
     def __init__(self, words: list[str], finish_reason: str, pause_s: float) -> None:
-        self._words, self._finish, self._pause_s = words, finish_reason, pause_s
-        self._cancelled = False
         self.completion: Completion
+        self._said = ""
+        self._pieces = self._run(words, finish_reason, pause_s)
 
     def __iter__(self) -> Iterator[str]:
-        said = ""
-        for word in self._words:
-            time.sleep(self._pause_s)
-            if self._cancelled:
-                break
-            said += word
-            yield word
-        finish = "cancelled" if self._cancelled else self._finish
-        count = len(said.split())
-        self.completion = Completion(
-            said, [7] * count, finish, Usage(4, count, 4 + count), Timings()
-        )
+        return self
+
+    def __next__(self) -> str:
+        return next(self._pieces)
 
     def cancel(self) -> None:
-        self._cancelled = True
+        self._pieces.close()
+        self._finish("cancelled")
         note({"cancelled": True})
+
+    def _run(self, words: list[str], finish: str, pause_s: float) -> Generator[str, None, None]:
+        for word in words:
+            time.sleep(pause_s)
+            self._said += word
+            yield word
+        self._finish(finish)
+
+    def _finish(self, reason: str) -> None:
+        count = len(self._said.split())
+        usage = Usage(4, count, 4 + count, cached_tokens=1)
+        self.completion = Completion(self._said, [7] * count, reason, usage, Timings())
 
 
 class LLM:

@@ -197,7 +197,9 @@ def test_verbose_tells_timings_on_stderr(ingle: Any) -> None:
     ended = ingle("run", "Hi", "--verbose")
     assert ended.out == "You said: Hi\n"
     assert "smollm2:135m, scripted kernels, loaded in 0.25 s" in ended.err
-    assert "4 tokens in 0.50 s, 8.0 tokens/s, first token after 0.62 s" in ended.err
+    assert (
+        "4 tokens (1 of them kept) in 0.50 s, 8.0 tokens/s, first token after 0.62 s" in ended.err
+    )
     assert "ended by stop" in ended.err
 
 

@@ -31,11 +31,12 @@ def as_json(model: str, completion: Completion) -> str:
 def tell(model: str, kernels: str, completion: Completion) -> None:
     """Say on stderr what answered and how fast."""
     usage, timings = completion.usage, completion.timings
+    kept = f" ({usage.cached_tokens} of them kept)" if usage.cached_tokens else ""
     lines = (
         ("model", f"{model}, {kernels} kernels, loaded in {timings.load_s:.2f} s"),
         (
             "prompt",
-            f"{usage.prompt_tokens} tokens in {timings.prompt_s:.2f} s,"
+            f"{usage.prompt_tokens} tokens{kept} in {timings.prompt_s:.2f} s,"
             f" {timings.prompt_tokens_per_s:.1f} tokens/s,"
             f" first token after {timings.first_token_s:.2f} s",
         ),

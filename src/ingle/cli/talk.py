@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -88,29 +89,43 @@ class Talk:
 
 
 def _show(stream: Stream) -> str:
-    """Print the pieces as they come and return their text; Ctrl-C ends the stream early."""
-    pieces = []
-    with _cancelled_by_interrupt(stream):
-        for piece in stream:
-            pieces.append(piece)
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+    """Print the pieces as they come and return their text.
+
+    Ctrl-C before the first piece breaks in as ever; after it, the answer ends between two pieces
+    and what was said stands.
+    """
+    pieces: list[str] = []
+    _say(next(stream, ""), pieces)
+    with _noted_interrupt() as interrupt:
+        while not interrupt.is_set():
+            piece = next(stream, None)
+            if piece is None:
+                break
+            _say(piece, pieces)
+        else:
+            stream.cancel()
     print("\n", flush=True)
     return "".join(pieces)
 
 
+def _say(piece: str, pieces: list[str]) -> None:
+    pieces.append(piece)
+    sys.stdout.write(piece)
+    sys.stdout.flush()
+
+
 @contextlib.contextmanager
-def _cancelled_by_interrupt(stream: Stream) -> Iterator[None]:
-    """Let the first Ctrl-C cancel `stream` between tokens; a second one breaks in as ever."""
+def _noted_interrupt() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; a second one breaks in as ever."""
+    interrupt, before = threading.Event(), signal.getsignal(signal.SIGINT)
 
-    def cancel(_number: int, _frame: FrameType | None) -> None:
+    def note(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)
-        stream.cancel()
+        interrupt.set()
 
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, cancel)
+    signal.signal(signal.SIGINT, note)
     try:
-        yield
+        yield interrupt
     finally:
         signal.signal(signal.SIGINT, before)
 
