@@ -196,6 +196,7 @@ DAMAGED: list[tuple[str, Any]] = [
     ("tokens", [TOKENS[0], TOKENS[0], *TOKENS[2:]]), ("tokens", Undecodable(TOKENS)),
     ("tokens", ["", *TOKENS[1:]]), ("tokens", ["x" * 2000, *TOKENS[1:]]),
     ("token_type", [1]), ("token_type", [9] * len(TOKENS)), ("token_type", [[1]] * len(TOKENS)),
+    ("token_type", [[1], [1, 2]] * (len(TOKENS) // 2)), ("token_type", [1.0] * len(TOKENS)),
     ("token_type", [3] * len(TOKENS)), ("token_type", ["1"] * len(TOKENS)), ("token_type", 1),
     ("merges", None), ("merges", [*MERGES, "zz qq"]), ("merges", ["a"]), ("merges", ["a b c"]),
     ("merges", [" a"]), ("merges", ["a "]), ("merges", [1]), ("merges", [("a", "b")]),

@@ -9,5 +9,12 @@ from ingle.tokenizer.decoding import IncrementalDecoder
 from ingle.tokenizer.gguf_metadata import from_gguf_metadata
 from ingle.tokenizer.o200k import o200k_harmony
 from ingle.tokenizer.tokenizer import Tokenizer
+from ingle.tokenizer.tokenizer_json import from_tokenizer_json
 
-__all__ = ["IncrementalDecoder", "Tokenizer", "from_gguf_metadata", "o200k_harmony"]
+__all__ = [
+    "IncrementalDecoder",
+    "Tokenizer",
+    "from_gguf_metadata",
+    "from_tokenizer_json",
+    "o200k_harmony",
+]

@@ -25,7 +25,6 @@ from ingle.tokenizer.vocabulary import (
 
 _PREFIX = "tokenizer.ggml."
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
-_KINDS = frozenset(range(1, 7))
 _END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
@@ -42,9 +41,9 @@ def from_gguf_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
         raise FileFormatError(_PREFIX + "tokens", rule)
     kinds = _kinds(metadata, len(tokens))
     vocabulary = _vocabulary(metadata, split, tokens, kinds)
-    spellings = _spellings(tokens, kinds)
-    if split is SPLITS["gpt-4o"] and o200k.is_ordinary_part(tokens, spellings):
+    if split is SPLITS["gpt-4o"] and o200k.is_ordinary_part(tokens, kinds):
         return o200k.extended(vocabulary, tokens)
+    spellings = _spellings(tokens, kinds)
     merges = merge_pairs(_PREFIX + "merges", _strings(metadata, "merges"))
     return Tokenizer(MergeEncoder(_PREFIX + "merges", spellings, merges, split), vocabulary)
 
@@ -101,11 +100,19 @@ def _kinds(metadata: Mapping[str, Any], count: int) -> dict[int, int]:
     if len(values) != count:
         rule = f"there is one type per token ({count}), but got {len(values)}"
         raise FileFormatError(_PREFIX + "token_type", rule)
-    kinds = values.tolist() if hasattr(values, "tolist") else list(values)
-    wrong = [kind for kind in kinds if not (isinstance(kind, int) and kind in _KINDS)]
-    if wrong:
-        raise FileFormatError(_PREFIX + "token_type", f"types are 1 to 6, but got {wrong[0]!r:.80}")
-    return {i: kind for i, kind in enumerate(kinds) if kind not in (_NORMAL, _BYTE)}
+    import numpy as np
+
+    try:
+        kinds = np.asarray(values)
+    except ValueError:  # lists of several lengths
+        kinds = np.empty((0, 0))
+    if kinds.ndim != 1 or kinds.dtype.kind not in "iu":
+        raise FileFormatError(_PREFIX + "token_type", "types are integers, but got other values")
+    wrong = kinds[(kinds < _NORMAL) | (kinds > _BYTE)]
+    if len(wrong):
+        raise FileFormatError(_PREFIX + "token_type", f"types are 1 to 6, but got {wrong[0]}")
+    odd_ids = np.flatnonzero((kinds != _NORMAL) & (kinds != _BYTE))
+    return dict(zip(odd_ids.tolist(), kinds[odd_ids].tolist(), strict=True))
 
 
 def _vocabulary(

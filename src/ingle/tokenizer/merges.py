@@ -6,7 +6,7 @@ It does not know special tokens: the text it is handed has none.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from ingle.errors import FileFormatError
 from ingle.tokenizer.splits import Split
@@ -43,12 +43,16 @@ class MergeEncoder:
 
 def merge_pairs(where: str, merges: Iterable[Any]) -> list[tuple[str, str]]:
     """Merges written "left right", or already as pairs, as pairs."""
-    pairs = [tuple(m.split(" ") if isinstance(m, str) else m) for m in merges]
+    pairs = [tuple(m.split(" ")) if isinstance(m, str) else _pair(m) for m in merges]
     for i, pair in enumerate(pairs):
         if len(pair) != 2 or not (pair[0] and pair[1]):
             rule = f"a merge is two tokens and one space, but got {pair!r:.80} as merge {i}"
             raise FileFormatError(where, rule)
-    return pairs
+    return cast(list[tuple[str, str]], pairs)
+
+
+def _pair(merge: Any) -> tuple[Any, ...]:
+    return tuple(merge) if isinstance(merge, list | tuple) else (merge,)
 
 
 def _one_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -105,9 +105,9 @@ def o200k_harmony() -> Tokenizer:
     return Tokenizer(ordinary_tokens(), vocabulary)
 
 
-def is_ordinary_part(spellings: Sequence[str], ordinary: Mapping[str, int]) -> bool:
-    """Whether the `ordinary` ones of a GGUF file's tokens are o200k_base, by their content."""
-    if len(ordinary) != NUM_ORDINARY or len(spellings) < NUM_ORDINARY:
+def is_ordinary_part(spellings: Sequence[str], added: Collection[int]) -> bool:
+    """Whether a vocabulary is o200k_base and the `added` ids after it, judged by its content."""
+    if len(spellings) - len(added) != NUM_ORDINARY or min(added, default=0) < NUM_ORDINARY:
         return False
     text = "\n".join(spellings[:NUM_ORDINARY]) + "\n"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() == _SPELLINGS_SHA256

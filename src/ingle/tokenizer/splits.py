@@ -6,8 +6,11 @@ It does not know vocabularies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from ingle.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer
@@ -65,3 +68,51 @@ SPLITS: dict[str, Split] = {
     "gpt-4o": Split(_GPT_4O, ignore_merges=True),
 }
 """By the name in a GGUF file's ``tokenizer.ggml.pre``."""
+
+
+def split_from_json(tokenizer: Mapping[str, Any]) -> Split:
+    """The split that a tokenizer.json describes.
+
+    Only the patterns of SPLITS are taken: a pattern from elsewhere may run for years.
+    Raises UnsupportedError for any other.
+    """
+    steps = steps_of(tokenizer.get("pre_tokenizer"), "pretokenizers")
+    kinds = [step.get("type") for step in steps]
+    last = steps[-1] if steps else {}
+    if kinds[-1:] != ["ByteLevel"] or last.get("add_prefix_space") is not False:
+        raise UnsupportedError("pre_tokenizer", "it ends in ByteLevel without prefix space")
+    gpt_2 = last.get("use_regex", True) is True
+    if kinds == ["ByteLevel"] and gpt_2:
+        split = SPLITS["gpt-2"]
+    elif kinds == ["Digits", "ByteLevel"] and gpt_2 and steps[0].get("individual_digits") is True:
+        split = SPLITS["smollm"]
+    elif kinds == ["Split", "ByteLevel"] and not gpt_2:
+        split = _split_by_pattern(steps[0])
+    else:
+        raise UnsupportedError("pre_tokenizer", f"steps are known ones, but got {kinds!r:.80}")
+    normalizers = [
+        step.get("type") for step in steps_of(tokenizer.get("normalizer"), "normalizers")
+    ]
+    if normalizers not in ([], ["NFC"]):
+        raise UnsupportedError("normalizer", f"it is NFC or none, but got {normalizers!r:.80}")
+    return replace(split, nfc=bool(normalizers))
+
+
+def steps_of(node: Any, key: str) -> list[Mapping[str, Any]]:
+    """The steps of a tokenizer.json's pipeline: one that stands alone, or `key` of a sequence."""
+    steps = node.get(key) if isinstance(node, Mapping) and node.get("type") == "Sequence" else node
+    listed = steps if isinstance(steps, list) else [] if steps is None else [steps]
+    return [step if isinstance(step, Mapping) else {} for step in listed]
+
+
+def _split_by_pattern(step: Mapping[str, Any]) -> Split:
+    how = (step.get("behavior"), step.get("invert"))
+    pattern = step.get("pattern")
+    expression = pattern.get("Regex") if isinstance(pattern, Mapping) else None
+    # The known patterns match every character, so what lies between matches is nothing.
+    if how in (("Isolated", False), ("Removed", True)) and isinstance(expression, str):
+        for split in SPLITS.values():
+            if split.pattern == expression:
+                return split
+    rule = f"the pattern is a known one, but got {expression!r:.80}"
+    raise UnsupportedError("pre_tokenizer", rule, "convert the model to GGUF and use that")
