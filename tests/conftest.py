@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from ingle import hub
 from ingle.errors import UnreachableError
 from ingle.hub.registry import REGISTRY
+
+settings.register_profile("ingle", deadline=None)  # no test measures time
+settings.load_profile("ingle")
 
 
 @pytest.fixture(scope="session")

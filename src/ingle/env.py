@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ingle.errors import IngleError
+
 
 def models_dir() -> Path:
-    """Folder in which models are kept: ``INGLE_MODELS``, else ``~/.ingle/models``."""
-    value = os.environ.get("INGLE_MODELS")
-    return Path(value).expanduser() if value else Path.home() / ".ingle" / "models"
+    """Folder in which models are kept: ``INGLE_MODELS``, else ``~/.ingle/models``; absolute."""
+    value = os.environ.get("INGLE_MODELS") or "~/.ingle/models"
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        rule = f"the home folder in {value} must be known, but got none"
+        raise IngleError("INGLE_MODELS", rule, "set INGLE_MODELS to a folder") from None
 
 
 def forced_isa() -> str | None:

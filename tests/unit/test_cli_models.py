@@ -42,6 +42,13 @@ def test_pull_of_a_repository_is_for_later(ingle: Any) -> None:
     assert "Hugging Face downloads arrive" in ended.err
 
 
+@pytest.mark.parametrize("option", [(), ("--json",), ("--tensors",)])
+def test_inspect_of_a_known_name_reads_its_file(ingle: Any, option: tuple[str, ...]) -> None:
+    ended = ingle("inspect", "smollm2:135m", *option)  # a file of holes, and so no GGUF
+    assert (ended.code, ended.out) == (2, "")
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in ended.err
+
+
 def test_version(ingle: Any) -> None:
     assert ingle("--version").out == f"ingle {__version__}\n"
 

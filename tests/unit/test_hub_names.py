@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from ingle import hub
 from ingle.errors import IngleError, ModelNotFoundError, UnsupportedError
-from ingle.hub.progress import as_size
 from ingle.hub.registry import REGISTRY
 
 
@@ -106,9 +105,7 @@ def test_odd_text_is_only_a_mistake(text: str) -> None:
         hub.resolve(text)
 
 
-@pytest.mark.parametrize(
-    ("num_bytes", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (98_362_432, "98.4 MB"), (10**16, "10000.0 TB")],
-)
-def test_sizes_read_in_decimal_units(num_bytes: int, text: str) -> None:
-    assert as_size(num_bytes) == text
+def test_a_home_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INGLE_MODELS", "~nobody-of-that-name/models")
+    with pytest.raises(IngleError, match=r"\[INGLE_MODELS\] the home folder in .* must be known"):
+        hub.listing()

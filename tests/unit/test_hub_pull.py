@@ -296,6 +296,14 @@ def test_a_disk_that_fills_up_meanwhile_is_told(
     assert_nothing_left(models)
 
 
+def test_a_relative_models_folder_is_taken_from_here(
+    entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INGLE_MODELS", "kept")
+    assert fetch(entry) == tmp_path / "kept" / "fake-1b" / "fake.gguf"
+
+
 def test_a_models_folder_that_is_a_file_is_told(
     entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
