@@ -14,15 +14,15 @@ from ingle.formats.mapping import FileMap, quoted
 MAX_JSON_BYTES = 1 << 24
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of at most 16 MiB.
+def read_json_object(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """The object in a JSON file of at most `max_bytes` (16 MiB).
 
     Raises FileFormatError when it is larger, not UTF-8, not JSON (NaN and Infinity are not), nested
     too deeply, names a key twice, or is not an object.
     """
     file = FileMap(path)
-    if file.size > MAX_JSON_BYTES:
-        file.fail("", f"JSON file must have at most {MAX_JSON_BYTES} bytes, but got {file.size}")
+    if file.size > max_bytes:
+        file.fail("", f"JSON file must have at most {max_bytes} bytes, but got {file.size}")
     try:
         value = json.loads(
             bytes(file.bytes).decode("utf-8-sig"),

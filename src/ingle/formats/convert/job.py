@@ -1,0 +1,179 @@
+"""Owns a conversion from start to end: which layout is read, which is written, and the files.
+
+Memory stays at a few MiB whatever the model's size, and a killed conversion resumes. It does not
+know the tensors of any model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ingle.errors import IngleError, UnsupportedError
+from ingle.formats.container import Container
+from ingle.formats.convert import config as configs
+from ingle.formats.convert import dense, gpt_oss, vocabulary
+from ingle.formats.convert.lazy import LazyTensor
+from ingle.formats.facts import ModelFacts, open_model
+from ingle.formats.writer import Progress, TensorSpec, write_gguf, write_safetensors
+
+Tensors = dict[str, LazyTensor]
+TARGETS = ("gguf", "hf", "openai")
+
+_LAYOUTS = {"GGUF": "gguf", "Hugging Face": "hf", "OpenAI": "openai"}
+_DENSE: dict[str, Callable[[Container, configs.Config], Tensors]] = {
+    "llama": dense.llama_tensors,
+    "qwen3": dense.qwen3_tensors,
+    "qwen3_moe": dense.qwen3_tensors,
+    "gpt2": dense.gpt2_tensors,
+}
+_VOCAB_O200K = 201088
+_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "MXFP4": 38}
+
+
+def convert(
+    source: str | Path, target: str | Path, layout: str = "", progress: Progress | None = None
+) -> Path:
+    """Write the model at `source` to `target` in another layout; returns the file of weights.
+
+    layout: "gguf" (target is a file), "hf" or "openai" (a folder); "" takes GGUF for a target
+    ending in .gguf, else hf. gpt-oss goes between all three; llama, qwen3, qwen3_moe and gpt2 go
+    from Hugging Face to GGUF. Raises UnsupportedError for other pairs and for anything that would
+    lose information, FileFormatError for damaged sources.
+    """
+    target = Path(target)
+    layout = layout or ("gguf" if target.suffix == ".gguf" else "hf")
+    container, facts = open_model(source)
+    read_as = _LAYOUTS.get(facts.layout, facts.layout)
+    if layout not in TARGETS or read_as == layout:
+        raise IngleError(
+            str(target),
+            f"target layout must be another one of {', '.join(TARGETS)}, but got {layout}",
+        )
+    config: configs.Config
+    keys: Mapping[str, Any]
+    if facts.architecture == "gpt_oss":
+        tensors, config, keys = _read_gpt_oss(container, facts, layout)
+    elif facts.architecture in _DENSE and (read_as, layout) == ("hf", "gguf"):
+        tensors, config = _DENSE[facts.architecture](container, facts.config), facts.config
+        keys = _folder_keys(container, config)
+    else:
+        raise UnsupportedError(
+            str(source),
+            f"conversion must be of gpt_oss, or of {', '.join(_DENSE)} from hf to gguf, "
+            f"but got {facts.architecture or 'no architecture'} from {read_as} to {layout}",
+        )
+    job = json.dumps([layout, [_identity(path) for path in container.files]])
+    if layout == "gguf":
+        return _write_gguf(target, tensors, config, keys, facts, job, progress)
+    return _write_folder(target, tensors, config, keys, layout, job, progress)
+
+
+def _read_gpt_oss(
+    container: Container, facts: ModelFacts, layout: str
+) -> tuple[Tensors, dict[str, Any], Mapping[str, Any]]:
+    """Tensors under the target's names, configuration as Hugging Face's, tokenizer as GGUF keys."""
+    keys: Mapping[str, Any]
+    if facts.layout == "GGUF":
+        embedding = container.tensors.get("token_embd.weight")
+        config = configs.from_gguf(container.metadata, embedding.shape[0] if embedding else 0)
+        keys, read = container.metadata, gpt_oss.read_gguf
+    elif facts.layout == "OpenAI":
+        config = configs.from_openai(facts.config)
+        full = config["vocab_size"] == _VOCAB_O200K
+        keys = vocabulary.keys_of_o200k_harmony() if full and layout != "openai" else {}
+        read = gpt_oss.read_openai
+    else:
+        config = dict(facts.config)
+        keys = _folder_keys(container, config) if layout == "gguf" else {}
+        read = gpt_oss.read_huggingface
+    sizes = configs.gpt_oss_sizes(config)
+    tensors = read(container, sizes)
+    if layout == "gguf":
+        return gpt_oss.write_gguf(tensors, sizes), config, keys
+    if layout == "openai":
+        return gpt_oss.write_openai(tensors, sizes), config, keys
+    return tensors, config, keys
+
+
+def _folder_keys(container: Container, config: configs.Config) -> dict[str, Any]:
+    folder = container.path if container.path.is_dir() else container.path.parent
+    return vocabulary.keys_from_folder(folder, configs.integer(config, "vocab_size"))
+
+
+def _write_gguf(
+    target: Path,
+    tensors: Tensors,
+    config: configs.Config,
+    keys: Mapping[str, Any],
+    facts: ModelFacts,
+    job: str,
+    progress: Progress | None,
+) -> Path:
+    is_gpt_oss = facts.architecture == "gpt_oss"
+    metadata = configs.gpt_oss_metadata(config) if is_gpt_oss else dense.metadata(config)
+    formats = {tensor.format for tensor in tensors.values() if len(tensor.shape) > 1}
+    found = next((name for name in ("MXFP4", "BF16", "F16", "F32") if name in formats), "F32")
+    stated = {"general.type": "model", "general.name": target.stem}
+    versions = {"general.file_type": _FILE_TYPES[found], "general.quantization_version": 2}
+    tokenizer = {key: value for key, value in keys.items() if key.startswith("tokenizer.")}
+    everything = {**metadata, **stated, **versions, **tokenizer}
+    write_gguf(target, everything, _specs(tensors), _reader(tensors), job=job, progress=progress)
+    return target
+
+
+def _write_folder(
+    folder: Path,
+    tensors: Tensors,
+    config: configs.Config,
+    keys: Mapping[str, Any],
+    layout: str,
+    job: str,
+    progress: Progress | None,
+) -> Path:
+    files = {}
+    if layout == "openai":
+        files["config.json"] = json.dumps(configs.to_openai(config), indent=1)
+        files["dtypes.json"] = json.dumps({name: _dtype(name, t) for name, t in tensors.items()})
+    else:
+        files["config.json"] = json.dumps(dict(config), indent=1)
+        files |= vocabulary.folder_from_keys(keys)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        _write_text(folder / name, text)
+    weights = folder / "model.safetensors"
+    specs, read = _specs(tensors), _reader(tensors)
+    write_safetensors(weights, {"format": "pt"}, specs, read, job=job, progress=progress)
+    return weights
+
+
+def _specs(tensors: Tensors) -> list[TensorSpec]:
+    return [TensorSpec(name, tensor.format, tensor.shape) for name, tensor in tensors.items()]
+
+
+def _reader(tensors: Tensors) -> Callable[[str], Any]:
+    return lambda name: tensors[name].pieces()
+
+
+def _dtype(name: str, tensor: LazyTensor) -> str:
+    """OpenAI's name of a stored type."""
+    if tensor.format == "U8":
+        return "FP4" if name.endswith(".blocks") else "UE8"
+    return tensor.format
+
+
+def _identity(path: Path) -> list[str | int]:
+    stat = path.stat()
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
