@@ -74,7 +74,7 @@ public:
     BoundTape(const BoundTape&) = delete;
     BoundTape& operator=(const BoundTape&) = delete;
 
-    int slot(int64_t width, bool as_float, bool as_q8) { return tape_.slot(width, as_float, as_q8); }
+    int slot(int64_t width, int int8_parts) { return tape_.slot(width, int8_parts); }
     void embed(const BoundMatrix& table, int out) { tape_.embed(keep(table), out); }
     void select_outputs(int in, int out) { tape_.select_outputs(in, out); }
     void norm(int in, Array<float, 1> weight, float eps, int out) {
@@ -209,7 +209,7 @@ void bind_engine(nb::module_& m) {
 
     nb::class_<BoundTape>(m, "Tape", "A recorded forward pass; `run` executes it without the GIL.")
         .def(nb::init<std::shared_ptr<Pool>, const std::string&, int64_t>(), "pool"_a, "isa"_a, "max_rows"_a)
-        .def("slot", &BoundTape::slot, "width"_a, "as_float"_a, "as_q8"_a)
+        .def("slot", &BoundTape::slot, "width"_a, "int8_parts"_a)
         .def("embed", &BoundTape::embed, "table"_a, "out"_a)
         .def("select_outputs", &BoundTape::select_outputs, "source"_a, "out"_a)
         .def("norm", &BoundTape::norm, "source"_a, "weight"_a, "eps"_a, "out"_a)

@@ -3,9 +3,11 @@
 
 void bind_engine(nanobind::module_& m);
 void bind_formats(nanobind::module_& m);
+void bind_tokenizer(nanobind::module_& m);
 
 NB_MODULE(_native, m) {
     m.doc() = "ingle's native kernels. Nothing here prints, aborts, or holds the GIL while computing.";
     bind_engine(m);
     bind_formats(m);
+    bind_tokenizer(m);
 }

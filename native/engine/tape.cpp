@@ -22,6 +22,17 @@ void quantize(const Kernels& k, const float* x, const Slot& out, int64_t r, int6
                    out.q.sum + at);
 }
 
+// Row r into 8-bit row 2r, and what that leaves of it into 8-bit row 2r + 1; the floats are spent.
+void quantize_twice(const Kernels& k, const Slot& out, int64_t r) {
+    float* x = row(out, r);
+    quantize(k, x, out, 2 * r, 0, out.width);
+    const int8_t* q = out.q.q + 2 * r * out.width;
+    const float* d = out.q.d + 2 * r * (out.width / kBlock);
+    for (int64_t i = 0; i < out.width; ++i)
+        x[i] = __builtin_fmaf(-d[i / kBlock], static_cast<float>(q[i]), x[i]);
+    quantize(k, x, out, 2 * r + 1, 0, out.width);
+}
+
 // tile (16 rows of the weight) times activation rows [c, c + n) into out[n][16]
 void multiply(const Kernels& k, const Matrix& w, const uint8_t* tile, const Slot& in, int64_t c,
               int64_t n, float* out, int64_t out_stride) {
@@ -58,7 +69,8 @@ struct Norm : Step {
         share(f, thread, rows(f), 4, 4, [&](int64_t begin, int64_t end) {
             for (int64_t r = begin; r < end; ++r) {
                 f.kernels.rms_norm(row(in, r), weight, in.width, eps, row(out, r));
-                if (out.q.q) quantize(f.kernels, row(out, r), out, r, 0, in.width);
+                if (out.int8_parts == 1) quantize(f.kernels, row(out, r), out, r, 0, in.width);
+                if (out.int8_parts == 2) quantize_twice(f.kernels, out, r);
             }
         });
     }
@@ -100,18 +112,27 @@ struct Linear : Step {
     }
 };
 
+// Rounding here goes straight into the logits and few rows need them, so 8-bit activations come in
+// two parts, 16 bits together: y = W hi + W lo.
 struct Logits : Step {
     Slot in;
     std::shared_ptr<Matrix> weight;
     void run(const Frame& f, int thread) override {
-        const int64_t n = rows(f), stride = f.batch.logits_stride;
+        const int64_t parts = in.int8_parts == 2 ? 2 : 1, n = rows(f), most = kColumnBlock / parts;
         share(f, thread, weight->num_tiles(), 8, 3, [&](int64_t begin, int64_t end) {
-            for (int64_t c = 0; c < n; c += kColumnBlock)
-                for (int64_t t = begin; t < end; ++t)
-                    multiply(f.kernels, *weight, weight->tile(t), in, c,
-                             std::min(kColumnBlock, n - c),
-                             f.batch.logits + c * stride + t * kTileRows, stride);
+            for (int64_t c = 0; c < n; c += most)
+                for (int64_t t = begin; t < end; ++t) tile(f, t, c, std::min(most, n - c), parts);
         });
+    }
+    void tile(const Frame& f, int64_t t, int64_t c, int64_t n, int64_t parts) const {
+        alignas(64) float y[kColumnBlock * kTileRows];
+        multiply(f.kernels, *weight, weight->tile(t), in, c * parts, n * parts, y, kTileRows);
+        for (int64_t i = 0; i < n; ++i) {
+            float* to = f.batch.logits + (c + i) * f.batch.logits_stride + t * kTileRows;
+            const float* from = y + i * parts * kTileRows;
+            for (int64_t j = 0; j < kTileRows; ++j)
+                to[j] = parts == 2 ? from[j] + from[j + kTileRows] : from[j];
+        }
     }
 };
 
@@ -187,7 +208,7 @@ struct Attend : Step {
         a.heads = heads;
         a.head_dim = s.head_dim;
         f.kernels.attend(a);
-        if (out.q.q) quantize(f.kernels, a.out, out, r, first, width);
+        if (out.int8_parts) quantize(f.kernels, a.out, out, r, first, width);
     }
 };
 
@@ -212,7 +233,7 @@ struct GateUp : Step {
         for (int64_t i = 0; i < n; ++i) {
             float* h = row(out, c + i) + u * kBlock;
             k.silu_mul(g + i * kBlock, v + i * kBlock, kBlock, h);
-            if (out.q.q) quantize(k, h, out, c + i, u * kBlock, kBlock);
+            if (out.int8_parts) quantize(k, h, out, c + i, u * kBlock, kBlock);
         }
     }
 };
@@ -237,16 +258,19 @@ void* Tape::scratch(int64_t bytes) {
     return reinterpret_cast<void*>((address + 63) & ~static_cast<uintptr_t>(63));
 }
 
-int Tape::slot(int64_t width, bool as_float, bool as_q8) {
+int Tape::slot(int64_t width, int int8_parts) {
     require(width >= 1 && width <= (1 << 24), "slot width must be 1 to 2^24");
-    require(!as_q8 || width % kBlock == 0, "an 8-bit slot needs a width that is a multiple of 32");
+    require(int8_parts >= 0 && int8_parts <= 2, "a slot has 0, 1 or 2 8-bit parts");
+    require(!int8_parts || width % kBlock == 0,
+            "an 8-bit slot needs a width that is a multiple of 32");
     Slot s;
     s.width = width;
     s.stride = (width + 15) / 16 * 16;
-    if (as_float) s.f = static_cast<float*>(scratch(max_rows_ * s.stride * 4));
-    if (as_q8) {
-        const int64_t blocks = max_rows_ * width / kBlock * 4;
-        s.q = {static_cast<int8_t*>(scratch(max_rows_ * width)), static_cast<float*>(scratch(blocks)),
+    s.f = static_cast<float*>(scratch(max_rows_ * s.stride * 4));
+    s.int8_parts = int8_parts;
+    if (int8_parts) {
+        const int64_t rows = max_rows_ * int8_parts, blocks = rows * width / kBlock * 4;
+        s.q = {static_cast<int8_t*>(scratch(rows * width)), static_cast<float*>(scratch(blocks)),
                static_cast<float*>(scratch(blocks)), static_cast<int32_t*>(scratch(blocks)), width};
     }
     slots_.push_back(s);
@@ -266,12 +290,11 @@ void Tape::push(std::unique_ptr<Step> step) {
 void Tape::require_input(int slot, const Matrix& weight) const {
     const Slot& s = at(slot);
     require(s.width == weight.columns, "weight columns must equal the input's width");
-    require(weight.is_float() ? s.f != nullptr : s.q.q != nullptr,
-            "the input slot lacks the form (float or 8-bit) that the weight multiplies");
+    require(weight.is_float() || s.int8_parts, "the input slot lacks the 8-bit form");
 }
 
 void Tape::embed(std::shared_ptr<Matrix> table, int out) {
-    require(at(out).f && at(out).width == table->columns, "embedding width must equal the slot's");
+    require(at(out).width == table->columns, "embedding width must equal the slot's");
     vocabulary_ = table->rows;
     auto step = std::make_unique<Embed>();
     step->table = std::move(table);
@@ -280,7 +303,7 @@ void Tape::embed(std::shared_ptr<Matrix> table, int out) {
 }
 
 void Tape::select_outputs(int in, int out) {
-    require(at(in).f && at(out).f && at(in).width == at(out).width, "slots must have equal widths");
+    require(at(in).width == at(out).width, "slots must have equal widths");
     outputs_selected_ = true;
     auto step = std::make_unique<SelectOutputs>();
     step->in = at(in);
@@ -289,7 +312,7 @@ void Tape::select_outputs(int in, int out) {
 }
 
 void Tape::norm(int in, const float* weight, float eps, int out) {
-    require(at(in).f && at(out).f && at(in).width == at(out).width, "slots must have equal widths");
+    require(at(in).width == at(out).width, "slots must have equal widths");
     auto step = std::make_unique<Norm>();
     step->in = at(in);
     step->out = at(out);
@@ -299,7 +322,7 @@ void Tape::norm(int in, const float* weight, float eps, int out) {
 }
 
 void Tape::linear(int in, std::vector<LinearPart> parts, int out, bool add) {
-    require(!parts.empty() && at(out).f, "a linear step needs weights and a float output");
+    require(!parts.empty(), "a linear step needs weights and a float output");
     for (const LinearPart& p : parts) {
         require_input(in, *p.weight);
         require(p.column >= 0 && p.column + p.weight->rows <= at(out).width,
@@ -315,6 +338,7 @@ void Tape::linear(int in, std::vector<LinearPart> parts, int out, bool add) {
 
 void Tape::logits(int in, std::shared_ptr<Matrix> weight) {
     require_input(in, *weight);
+    require(weight->is_float() || at(in).int8_parts == 2, "the head takes activations in two parts");
     logits_width_ = weight->num_tiles() * kTileRows;
     auto step = std::make_unique<Logits>();
     step->in = at(in);
@@ -327,7 +351,7 @@ void Tape::store_kv(int qkv, const AttentionShape& s, const RopeTable& rope) {
             "query heads must be a multiple of key/value heads");
     require(s.head_dim >= 16 && s.head_dim <= 256 && s.head_dim % 16 == 0,
             "head_dim must be a multiple of 16, 16 to 256");
-    require(at(qkv).f && at(qkv).width == (s.num_heads + 2 * s.num_kv_heads) * int64_t{s.head_dim},
+    require(at(qkv).width == (s.num_heads + 2 * s.num_kv_heads) * int64_t{s.head_dim},
             "qkv width must be (heads + 2 kv_heads) * head_dim");
     if (rope.cos) rope_positions_ = std::min(rope_positions_, rope.positions);
     remember(s);
@@ -350,8 +374,8 @@ void Tape::remember(const AttentionShape& s) {  // layers that read the same pag
 
 void Tape::attend(int qkv, const AttentionShape& s, const float* sinks, int out) {
     const int64_t width = int64_t{s.num_heads} * s.head_dim;
-    require(at(out).f && at(out).width == width, "attention output must be heads * head_dim wide");
-    require(!at(out).q.q || width / s.num_kv_heads % kBlock == 0,
+    require(at(out).width == width, "attention output must be heads * head_dim wide");
+    require(!at(out).int8_parts || width / s.num_kv_heads % kBlock == 0,
             "the heads of one KV head must fill whole blocks of 32");
     auto step = std::make_unique<Attend>();
     step->qkv = at(qkv);
@@ -364,7 +388,7 @@ void Tape::attend(int qkv, const AttentionShape& s, const float* sinks, int out)
 void Tape::gate_up(int in, std::shared_ptr<Matrix> gate, std::shared_ptr<Matrix> up, int out) {
     require_input(in, *gate);
     require_input(in, *up);
-    require(at(out).f && at(out).width == gate->rows && gate->rows == up->rows &&
+    require(at(out).width == gate->rows && gate->rows == up->rows &&
                 gate->rows % kBlock == 0,
             "gate and up must have as many rows as the output is wide, a multiple of 32");
     auto step = std::make_unique<GateUp>();

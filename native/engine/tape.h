@@ -62,8 +62,9 @@ public:
     Tape(std::shared_ptr<Pool> pool, const Kernels& kernels, int64_t max_rows);
     ~Tape();
 
-    // Slots: rows of floats, of 8-bit blocks, or both.
-    int slot(int64_t width, bool as_float, bool as_q8);
+    // Slots: rows of floats and, if int8_parts is not 0, of 8-bit blocks beside them. With 2 parts
+    // the remainder of the first is quantized again: row r lies in 8-bit rows 2r and 2r + 1.
+    int slot(int64_t width, int int8_parts);
 
     void embed(std::shared_ptr<Matrix> table, int out);
     void select_outputs(int in, int out);
@@ -87,7 +88,8 @@ public:
     struct Slot {
         int64_t width = 0, stride = 0;
         float* f = nullptr;  // (max_rows, stride)
-        Q8Rows q{};          // null q: no 8-bit form
+        Q8Rows q{};          // (max_rows * int8_parts, width)
+        int int8_parts = 0;
     };
 
 private:

@@ -5,7 +5,7 @@ It does not know kernels, pages or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ class Stream:
             )
         return self._completion
 
-    def _run(self, llm: LLM, request: Request, stops: Sequence[str]) -> Iterator[str]:
+    def _run(self, llm: LLM, request: Request, stops: Sequence[str]) -> Generator[str, None, None]:
         started = perf_counter()
         decoder = llm.tokenizer.decoder(skip_special=True)
         tail = _StopScanner(stops)

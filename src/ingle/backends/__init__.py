@@ -11,7 +11,7 @@ NAMES = ("cpu", "reference")
 
 
 def make_backend(name: str, threads: int | None = None, emulate: str | None = None) -> Backend:
-    """A backend: `cpu` (native) or `reference` (numpy; emulate "q8" for the kernels' arithmetic)."""
+    """`cpu` (native) or `reference` (numpy; emulate "q8" repeats the kernels' arithmetic)."""
     if name not in NAMES:
         raise IngleError("backend", f"name must be one of {', '.join(NAMES)}, but got {name}")
     module = import_module(f"ingle.backends.{name}")

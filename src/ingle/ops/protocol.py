@@ -52,8 +52,8 @@ class Ops(ABC, Generic[X]):
         """x / sqrt(mean(x^2) + eps) * gain, row by row."""
 
     @abstractmethod
-    def linear(self, x: X, linear: Linear) -> X:
-        """(T, in) -> (T, out)."""
+    def linear(self, x: X, linear: Linear, precise: bool = False) -> X:
+        """(T, in) -> (T, out). precise: where activations become integers, 16 bits instead of 8."""
 
     @abstractmethod
     def rope(self, x: X, shape: AttentionShape, rope: RopeTable) -> X:
@@ -108,7 +108,7 @@ class Ops(ABC, Generic[X]):
 
     def logits(self, x: X, norm: Norm, head: Linear) -> X:
         """(R, vocab_size) of the rows that the batch wants."""
-        return self.linear(self.norm(self.select_outputs(x), norm), head)
+        return self.linear(self.norm(self.select_outputs(x), norm), head, precise=True)
 
 
 class Model(Protocol):

@@ -97,7 +97,8 @@ class Engine:
     def _append(self, token: int) -> NDArray[np.float32]:
         logits = self._forward([token], len(self._cached_ids), [0])
         self._cached_ids.append(token)
-        return logits[0]
+        row: NDArray[np.float32] = logits[0]
+        return row
 
     def _forward(
         self, ids: Sequence[int], start: int, output_rows: Sequence[int]

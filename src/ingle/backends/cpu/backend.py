@@ -73,7 +73,7 @@ class CpuBackend:
             len(batch.views),
             logits,
         )
-        return logits[:, : model.vocab_size]  # type: ignore[return-value]
+        return logits[:, : model.vocab_size]
 
     def _tape(self, model: Model) -> tuple[_native.Tape, KvLayout]:
         if model not in self._tapes:

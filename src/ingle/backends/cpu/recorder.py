@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingle import _native
 from ingle.backends.cpu.weight import CpuMatrix, CpuVector
 from ingle.errors import UnsupportedError
 from ingle.ops import AttentionShape, KvLayout, Linear, Norm, Ops, RopeTable, Weight
-
 
 _BLOCK = 32  # columns of 8-bit activations that share a scale
 
@@ -33,12 +35,12 @@ class Recorder(Ops[Slot]):
     def __init__(self, tape: _native.Tape, layout: KvLayout) -> None:
         self.tape = tape
         self.layout = layout
-        self._shared: dict[tuple[str, int, bool], Slot] = {}
+        self._shared: dict[tuple[str, int, int], Slot] = {}
 
     def embed(self, table: Weight) -> Slot:
         """The residual stream."""
         matrix = _matrix(table)
-        out = self._slot("residual", matrix.meta.shape[1], int8=False)
+        out = self._slot("residual", matrix.meta.shape[1], int8_parts=0)
         self.tape.embed(matrix.native, out.index)
         return out
 
@@ -46,7 +48,7 @@ class Recorder(Ops[Slot]):
         """One normalization, one step for the three weights."""
         h = self._normalized(x, norm, q, k, v)
         widths = [_matrix(part.weight).meta.shape[0] for part in (q, k, v)]
-        out = self._slot("qkv", sum(widths), int8=False)
+        out = self._slot("qkv", sum(widths), int8_parts=0)
         self._linear(h, (q, k, v), out, add=False)
         return (
             Slot(out.index, widths[0]),
@@ -78,7 +80,7 @@ class Recorder(Ops[Slot]):
         )
         self.tape.store_kv(q.index, native, rope.cos, rope.sin, rope.interleaved)
         kv_head_width = q.width // shape.num_key_value_heads
-        out = self._slot("attended", q.width, int8=kv_head_width % _BLOCK == 0)
+        out = self._slot("attended", q.width, int8_parts=int(kv_head_width % _BLOCK == 0))
         self.tape.attend(q.index, native, None if sinks is None else _vector(sinks), out.index)
         return out
 
@@ -92,7 +94,7 @@ class Recorder(Ops[Slot]):
         if gate.bias is not None or up.bias is not None:
             raise UnsupportedError("mlp", "gate and up must have no bias, but got one")
         h = self._normalized(x, norm, gate, up)
-        hidden = self._slot("hidden", _matrix(gate.weight).meta.shape[0], int8=True)
+        hidden = self._slot("hidden", _matrix(gate.weight).meta.shape[0], int8_parts=1)
         matrices = _matrix(gate.weight).native, _matrix(up.weight).native
         self.tape.gate_up(h.index, *matrices, hidden.index)
         self._linear(hidden, (down,), x, add=True)
@@ -100,15 +102,15 @@ class Recorder(Ops[Slot]):
 
     def logits(self, x: Slot, norm: Norm, head: Linear) -> Slot:
         """Norm and head of the wanted rows, straight into the caller's array."""
-        chosen = self._slot("outputs", x.width, int8=False)
+        chosen = self._slot("outputs", x.width, int8_parts=0)
         self.tape.select_outputs(x.index, chosen.index)
-        h = self._normalized(chosen, norm, head)
+        h = self._normalized(chosen, norm, head, parts=2)
         self.tape.logits(h.index, _matrix(head.weight).native)
         return h
 
-    def _normalized(self, x: Slot, norm: Norm, *consumers: Linear) -> Slot:
+    def _normalized(self, x: Slot, norm: Norm, *consumers: Linear, parts: int = 1) -> Slot:
         int8 = any(_matrix(c.weight).wants_int8 for c in consumers)
-        out = self._slot("normalized", x.width, int8)
+        out = self._slot("normalized", x.width, parts if int8 else 0)
         self.tape.norm(x.index, _vector(norm.weight), norm.eps, out.index)
         return out
 
@@ -117,11 +119,11 @@ class Recorder(Ops[Slot]):
         biases = [None if part.bias is None else _vector(part.bias) for part in parts]
         self.tape.linear(x.index, weights, biases, out.index, add)
 
-    def _slot(self, role: str, width: int, int8: bool) -> Slot:
+    def _slot(self, role: str, width: int, int8_parts: int) -> Slot:
         """Layers run one after another, so slots of one role and width are shared."""
-        key = (role, width, int8)
+        key = (role, width, int8_parts)
         if key not in self._shared:
-            self._shared[key] = Slot(self.tape.slot(width, True, int8), width)
+            self._shared[key] = Slot(self.tape.slot(width, int8_parts), width)
         return self._shared[key]
 
     # The primitives exist so that a default body can never be recorded half.
@@ -130,7 +132,7 @@ class Recorder(Ops[Slot]):
         """Not recorded alone."""
         _not_alone("norm")
 
-    def linear(self, x: Slot, linear: Linear) -> Slot:
+    def linear(self, x: Slot, linear: Linear, precise: bool = False) -> Slot:
         """Not recorded alone."""
         _not_alone("linear")
 
@@ -162,7 +164,7 @@ def _matrix(weight: Weight) -> CpuMatrix:
     return weight
 
 
-def _vector(weight: Weight):  # type: ignore[no-untyped-def]
+def _vector(weight: Weight) -> NDArray[np.float32]:
     assert isinstance(weight, CpuVector)
     return weight.values
 

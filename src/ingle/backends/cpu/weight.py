@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from ingle.numerics import FORMATS, Format, decode
 from ingle.numerics.tiles import num_tiles, tile_bytes, unpack
 from ingle.ops import WeightMeta
 
+Item = TypeVar("Item", bound=np.generic)
+
 _ALIGNMENT = 64  # bytes: one AVX-512 register, one cache line
 
 # Formats with kernels of their own. The others are exact in float32 and multiplied as such.
@@ -19,7 +22,7 @@ INT8_FORMATS = frozenset({"Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4"})
 FLOAT_FORMATS = frozenset({"F32", "F16", "BF16"})
 
 
-def aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[np.generic]:
+def aligned_zeros(shape: tuple[int, ...], dtype: type[Item]) -> NDArray[Item]:
     """Zeroed memory that starts on a cache line; pages are taken from the system when touched."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     raw = np.zeros(size + _ALIGNMENT, np.uint8)

@@ -42,7 +42,7 @@ class ReferenceWeight:
 
     @cached_property
     def integers(self) -> tuple[Floats, Floats, Floats | None]:
-        """Codes (rows, blocks, 32) as floats, scales and minima (rows, blocks) of an int8 format."""
+        """Codes (rows, blocks, 32) as floats, scales and minima (rows, blocks)."""
         return _integers(self.format.name, self.data)
 
 
@@ -52,7 +52,7 @@ class Arithmetic(ABC):
     name: str
 
     @abstractmethod
-    def linear(self, x: Floats, weight: ReferenceWeight) -> Floats:
+    def linear(self, x: Floats, weight: ReferenceWeight, precise: bool = False) -> Floats:
         """(T, in) times (out, in): (T, out)."""
 
     @abstractmethod
@@ -85,19 +85,22 @@ class FloatArithmetic(Arithmetic):
 
     name = "float32"
 
-    def linear(self, x: Floats, weight: ReferenceWeight) -> Floats:
+    def linear(self, x: Floats, weight: ReferenceWeight, precise: bool = False) -> Floats:
         """(T, in) times (out, in): (T, out)."""
-        return x @ weight.values.T
+        y: Floats = x @ weight.values.T
+        return y
 
     def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
         """RMSNorm of each row."""
         mean = np.mean(np.square(x), axis=-1, keepdims=True)
-        return x * (np.float32(1) / np.sqrt(mean + np.float32(eps))) * gain
+        y: Floats = x * (np.float32(1) / np.sqrt(mean + np.float32(eps))) * gain
+        return y
 
     def silu_mul(self, gate: Floats, up: Floats) -> Floats:
         """gate * sigmoid(gate) * up."""
         with np.errstate(over="ignore"):
-            return gate / (1 + np.exp(-gate)) * up
+            y: Floats = gate / (1 + np.exp(-gate)) * up
+        return y
 
     def attend(
         self,
@@ -127,10 +130,14 @@ class KernelArithmetic(Arithmetic):
 
     name = "q8"
 
-    def linear(self, x: Floats, weight: ReferenceWeight) -> Floats:
+    def linear(self, x: Floats, weight: ReferenceWeight, precise: bool = False) -> Floats:
         """Blocks of 32 columns folded in order, integers inside where the format allows."""
         if weight.format.name in _MULTIPLIED_AS_INT8:
-            return _int8_linear(x, weight)
+            q, d, sums = quantize(x)
+            y = _int8_linear(q, d, sums, weight)
+            if precise:
+                y = y + _int8_linear(*quantize(_remainder(x, q, d)), weight)
+            return y
         return _float_linear(x, weight.values)
 
     def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
@@ -141,7 +148,8 @@ class KernelArithmetic(Arithmetic):
         lanes = padded.reshape(len(x), -1, _LANES).swapaxes(0, 1)
         mean = lane_sum(fma_chain(lanes, lanes)) / np.float32(width)
         inverse = np.float32(1) / np.sqrt(mean + np.float32(eps))
-        return x * inverse[:, None] * gain
+        y: Floats = x * inverse[:, None] * gain
+        return y
 
     def silu_mul(self, gate: Floats, up: Floats) -> Floats:
         """gate / (1 + e^-gate) * up."""
@@ -232,10 +240,14 @@ def quantize(x: Floats) -> tuple[Floats, Floats, Floats]:
     return q, largest / np.float32(127), q.sum(axis=-1)
 
 
-def _int8_linear(x: Floats, weight: ReferenceWeight) -> Floats:
+def _remainder(x: Floats, q: Floats, d: Floats) -> Floats:
+    """What 8 bits leave of x: a second quantization brings it to 16."""
+    return fma(-d[..., None], q, x.reshape(q.shape)).reshape(x.shape)
+
+
+def _int8_linear(q: Floats, d: Floats, sums: Floats, weight: ReferenceWeight) -> Floats:
     codes, scales, minima = weight.integers
-    q, d, sums = quantize(x)
-    total = np.zeros((len(x), len(codes)), np.float32)
+    total = np.zeros((len(q), len(codes)), np.float32)
     for b in range(codes.shape[1]):
         dots = q[:, b] @ codes[:, b].T  # below 2^24: exact in float32
         total = fma(dots, scales[None, :, b] * d[:, b, None], total)

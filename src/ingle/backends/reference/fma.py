@@ -11,7 +11,7 @@ _HALFWAY_MASK = np.int64((1 << 29) - 1)  # float64 mantissa bits below float32's
 _HALFWAY = np.int64(1 << 28)
 
 
-def fma(a: Floats, b: Floats, c: Floats) -> Floats:
+def fma(a: Floats | np.float32, b: Floats | np.float32, c: Floats | np.float32) -> Floats:
     """round(a * b + c) with one rounding; arrays broadcast.
 
     The product is exact in float64. Rounding the sum to float64 and then to float32 differs from

@@ -35,9 +35,9 @@ class ReferenceOps(Ops[Floats]):
         """RMSNorm."""
         return self.arithmetic.norm(x, _held(norm.weight).values, norm.eps)
 
-    def linear(self, x: Floats, linear: Linear) -> Floats:
+    def linear(self, x: Floats, linear: Linear, precise: bool = False) -> Floats:
         """x W^T + bias."""
-        y = self.arithmetic.linear(x, _held(linear.weight))
+        y = self.arithmetic.linear(x, _held(linear.weight), precise)
         return y if linear.bias is None else y + _held(linear.bias).values
 
     def rope(self, x: Floats, shape: AttentionShape, rope: RopeTable) -> Floats:

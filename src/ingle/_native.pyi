@@ -1,0 +1,110 @@
+"""
+ingle's native kernels. Nothing here prints, aborts, or holds the GIL while computing.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy
+from numpy.typing import NDArray
+
+
+def instruction_sets() -> list:
+    """[(name, runs here, reason)], best first."""
+
+def best_instruction_set() -> str: ...
+
+def tile_bytes(format: str, columns: int) -> int:
+    """Bytes of one 16-row tile in the kernel layout."""
+
+class Pool:
+    """Threads that run tapes; the calling thread is one of them."""
+
+    def __init__(self, threads: int) -> None: ...
+
+    @property
+    def threads(self) -> int: ...
+
+class Matrix:
+    """A weight matrix in the kernel layout; keeps its array alive."""
+
+    def __init__(self, format: str, tiles: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], rows: int, columns: int) -> None: ...
+
+    def decode_row(self, row: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
+
+class AttentionShape:
+    def __init__(self, num_heads: int, num_kv_heads: int, head_dim: int, window: int, group: int, layer: int, scale: float) -> None: ...
+
+class KvArrays:
+    """Pages of one group of layers and the page tables of a batch."""
+
+    def __init__(self, keys: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None, None, None), order='C', device='cpu')], values: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None, None, None), order='C', device='cpu')], page_tables: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> None: ...
+
+class Tape:
+    """A recorded forward pass; `run` executes it without the GIL."""
+
+    def __init__(self, pool: Pool, isa: str, max_rows: int) -> None: ...
+
+    def slot(self, width: int, int8_parts: int) -> int: ...
+
+    def embed(self, table: Matrix, out: int) -> None: ...
+
+    def select_outputs(self, source: int, out: int) -> None: ...
+
+    def norm(self, source: int, weight: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], eps: float, out: int) -> None: ...
+
+    def linear(self, source: int, weights: Sequence[Matrix], biases: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None], out: int, add: bool) -> None: ...
+
+    def logits(self, source: int, weight: Matrix) -> None: ...
+
+    def store_kv(self, qkv: int, shape: AttentionShape, cos: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, sin: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, interleaved: bool) -> None: ...
+
+    def attend(self, qkv: int, shape: AttentionShape, sinks: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, out: int) -> None: ...
+
+    def gate_up(self, source: int, gate: Matrix, up: Matrix, out: int) -> None: ...
+
+    def run(self, ids: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], positions: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], sequences: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], output_rows: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], groups: Sequence[KvArrays], num_sequences: int, logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+
+    @property
+    def scratch_bytes(self) -> int: ...
+
+    @property
+    def num_steps(self) -> int: ...
+
+def decode(format_name: str, data: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], columns: int) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]:
+    """
+    Weights float32 (rows, columns) of encoded rows uint8 (rows, row_bytes).
+    """
+
+def pack_tiles(format_name: str, data: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], rows: int, columns: int) -> Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C')]:
+    """
+    Kernel tiles uint8 (num_tiles, tile_bytes) of encoded rows uint8 (rows, row_bytes).
+    """
+
+def openai_to_gguf(blocks: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], scales: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C')]:
+    """
+    MXFP4 blocks uint8 (n, 17) of OpenAI's blocks uint8 (n, 16) and scales uint8 (n,).
+    """
+
+def format_facts() -> dict:
+    """
+    name -> (weights per block, bytes per block, bytes of a tile per block or 0).
+    """
+
+class O200kEncoder:
+    """
+    Byte-pair encoding by rank over pieces cut by o200k_base's pattern. Immutable; encode releases the GIL.
+    """
+
+    def __init__(self, lengths: bytes, blob: bytes, classes: bytes) -> None:
+        """
+        lengths: one byte per token; blob: their bytes; classes: one byte per code point.
+        """
+
+    def __len__(self) -> int: ...
+
+    def token(self, token_id: int) -> bytes:
+        """Bytes of one token."""
+
+    def encode(self, text: bytes) -> list:
+        """Ids of UTF-8 text."""
