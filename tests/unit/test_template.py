@@ -150,11 +150,13 @@ HOSTILE = [
     "{{ [1] | tojson(indent=10**9) }}",
     "{{ 'a\n' * 100000 | indent(10**9) }}",
     "{{ lipsum(10**6) }}",
+    "{{ raise_exception('\x1b[2J\n\x07') }}",
     "{% include 'x' %}",
     "{% extends 'x' %}",
     "{{ nope() }}",
     "{{ nope.x }}",
     "{{ 1 / 0 }}",
+    "{{ 10[messages] }}",
     "{% if %}",
     "{{ [" * 999,
     "{% if a %}" * 999 + "{% endif %}" * 999,
@@ -168,14 +170,14 @@ def test_hostile_templates_give_one_line(template: str) -> None:
         render(template, USER)
     text = str(caught.value)
     assert text.startswith("[chat template] ")
-    assert "\n" not in text
+    assert text.isprintable()
     assert len(text) < 500
 
 
 def test_time_is_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**9))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with pytest.raises(IngleError, match="more than 5 seconds"):
+    with pytest.raises(IngleError, match="more than 2 seconds"):
         render("{% for i in range(99) %}{% endfor %}", USER)
 
 

@@ -29,7 +29,7 @@ from jinja2.visitor import NodeTransformer
 
 MAX_CHARS = 1 << 25
 _MAX_STEPS = 500_000
-_MAX_SECONDS = 5.0
+_MAX_SECONDS = 2.0
 _MAX_INT_BITS = 4096
 _MAX_INDENT = 16
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any, cast
@@ -141,7 +142,9 @@ def _compile(template: str) -> Any:
         rule = f"a template has at most {MAX_TEMPLATE_CHARS} characters, but got {len(template)}"
         raise UnsupportedError(_WHERE, rule)
     try:
-        return _environment().compile_template(template)
+        with warnings.catch_warnings():  # Python warns about what the template compiled to
+            warnings.simplefilter("ignore")
+            return _environment().compile_template(template)
     except TemplateSyntaxError as error:
         rule = f"it is a Jinja template, but got: {_line(error)} in line {error.lineno}"
         raise IngleError(_WHERE, rule) from None
@@ -156,4 +159,6 @@ def _as_dicts(messages: Messages) -> list[dict[str, Any]]:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300].rstrip(".")
+    """An error's text without what a hostile template could do to a terminal."""
+    text = " ".join(str(error).split())[:300].rstrip(".")
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -56,4 +56,6 @@ def _pair(merge: Any) -> tuple[Any, ...]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    """The library's text without what a hostile token could do to a terminal."""
+    text = " ".join(str(error).split())[:200]
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

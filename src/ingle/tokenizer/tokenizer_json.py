@@ -119,10 +119,14 @@ def _model(root: Mapping[str, Any]) -> Mapping[str, Any]:
     model = root.get("model")
     if not isinstance(model, Mapping):
         raise FileFormatError("model", f"it is an object, but got {model!r:.80}")
-    kind = model.get("type", "BPE")
     decoder = root.get("decoder")
-    if kind != "BPE" or not isinstance(decoder, Mapping) or decoder.get("type") != "ByteLevel":
-        raise UnsupportedError("model", f"byte-level BPE is supported, but got {kind!r:.80}")
+    kinds = (
+        model.get("type", "BPE"),
+        decoder.get("type") if isinstance(decoder, Mapping) else None,
+    )
+    if kinds != ("BPE", "ByteLevel"):
+        rule = f"model and decoder are BPE and ByteLevel, but got {kinds!r:.80}"
+        raise UnsupportedError("model", rule)
     for option in _MUST_BE_OFF:
         if model.get(option) not in _OFF:
             rule = f"it is off, but got {model[option]!r:.80}"
