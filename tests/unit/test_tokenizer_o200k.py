@@ -22,8 +22,8 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ingle._native import O200kEncoder
 
+from ingle._native import O200kEncoder
 from ingle.errors import IngleError
 from ingle.tokenizer import from_gguf_metadata, o200k_harmony
 from ingle.tokenizer.o200k import NUM_ORDINARY
