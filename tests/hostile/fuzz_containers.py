@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from mutation import mutate
 
 from ingle.cli.inspect import inspect
 from ingle.errors import IngleError
+from ingle.formats.convert import convert
 from ingle.formats.detect import open_container
 from ingle.formats.gguf_strings import StringArray
 from ingle.formats.writer import TensorSpec, write_gguf, write_safetensors
@@ -138,9 +140,95 @@ def _config(scratch: Path) -> bytes:
     return json.dumps({**sizes, **other}).encode()
 
 
+def _gpt_oss_config(scratch: Path) -> bytes:
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "head_dim": 4}
+    more = {"num_key_value_heads": 1, "num_local_experts": 2, "num_experts_per_tok": 1}
+    rest = {"sliding_window": 8, "vocab_size": 8, "max_position_embeddings": 64}
+    rope = {"rope_theta": 1e4, "rms_norm_eps": 1e-5, "rope_scaling": {"factor": 2.0}}
+    stated = {"model_type": "gpt_oss", "num_hidden_layers": 1}
+    return json.dumps({**stated, **sizes, **more, **rest, **rope}).encode()
+
+
+def _gpt_oss_tensors(scratch: Path) -> bytes:
+    layer, attention = "model.layers.0.", "model.layers.0.self_attn."
+    shapes = {
+        "model.embed_tokens.weight": (8, 32),
+        "model.norm.weight": (32,),
+        "lm_head.weight": (8, 32),
+        layer + "input_layernorm.weight": (32,),
+        layer + "post_attention_layernorm.weight": (32,),
+        layer + "mlp.router.weight": (2, 32),
+        layer + "mlp.router.bias": (2,),
+        layer + "mlp.experts.gate_up_proj_bias": (2, 64),
+        layer + "mlp.experts.down_proj_bias": (2, 32),
+        layer + "mlp.experts.gate_up_proj_blocks": (2, 64, 1, 16),
+        layer + "mlp.experts.gate_up_proj_scales": (2, 64, 1),
+        layer + "mlp.experts.down_proj_blocks": (2, 32, 1, 16),
+        layer + "mlp.experts.down_proj_scales": (2, 32, 1),
+        attention + "sinks": (2,),
+        attention + "o_proj.weight": (32, 8),
+        attention + "o_proj.bias": (32,),
+    }
+    for part, size in (("q", 8), ("k", 4), ("v", 4)):
+        shapes[f"{attention}{part}_proj.weight"] = (size, 32)
+        shapes[f"{attention}{part}_proj.bias"] = (size,)
+    packed = ("_blocks", "_scales")
+    specs = [
+        TensorSpec(name, "U8" if name.endswith(packed) else "BF16", shape)
+        for name, shape in shapes.items()
+    ]
+    sizes = {s.name: math.prod(s.shape) * (1 if s.format == "U8" else 2) for s in specs}
+    path = scratch / "gpt-oss.safetensors"
+    write_safetensors(path, {}, specs, lambda name: b"\x3f" * sizes[name])
+    return path.read_bytes()
+
+
+def _gpt_oss_gguf(scratch: Path) -> bytes:
+    folder = scratch / "gpt-oss"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_bytes(_gpt_oss_config(scratch))
+    (folder / "tokenizer.json").write_bytes(_tokenizer(scratch))
+    (folder / "model.safetensors").write_bytes(_gpt_oss_tensors(scratch))
+    return convert(folder, scratch / "gpt-oss.gguf").read_bytes()
+
+
+def _tokenizer(scratch: Path) -> bytes:
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}
+    added = [{"id": 3, "content": "<|end|>", "special": True}]
+    steps = [{"type": "ByteLevel", "use_regex": True}]
+    split = {"type": "Sequence", "pretokenizers": steps}
+    return json.dumps({"model": model, "added_tokens": added, "pre_tokenizer": split}).encode()
+
+
+def convert_away(path: Path) -> Path:
+    """Convert a model to another layout and read the result."""
+    source = path if path.suffix == ".gguf" else path.parent
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "out" if path.suffix == ".gguf" else "out.gguf")
+        weights = convert(source, target)
+        read_container(weights)
+        return weights
+
+
 _TENSORS = ("a.weight", "b", "c", "d", "e")
 
+_GPT_OSS_FOLDER = {
+    "model.safetensors": _gpt_oss_tensors,
+    "config.json": _gpt_oss_config,
+    "tokenizer.json": _tokenizer,
+}
+
+
+def _in_folder(file_name: str, mutation: str) -> Target:
+    others = {name: make for name, make in _GPT_OSS_FOLDER.items() if name != file_name}
+    return Target(file_name, mutation, _GPT_OSS_FOLDER[file_name], convert_away, others)
+
+
 TARGETS: dict[str, Target] = {
+    "convert-config": _in_folder("config.json", "json"),
+    "convert-tensors": _in_folder("model.safetensors", "safetensors"),
+    "convert-tokenizer": _in_folder("tokenizer.json", "json"),
+    "convert-gguf": Target("gpt-oss.gguf", "gguf", _gpt_oss_gguf, convert_away),
     "gguf": Target("model.gguf", "gguf", _gguf, read_container),
     "gguf-part": Target(
         "m-00001-of-00002.gguf",

@@ -17,6 +17,7 @@ from rich.text import Text
 from ingle.formats import StringArray, open_container
 from ingle.formats.summary import Summary, summarize
 from ingle.formats.summary_object import SHOWN_ITEMS, summary_object
+from ingle.hub.progress import as_size
 
 SHOWN_CHARACTERS = 72
 _LABELS = {
@@ -61,14 +62,14 @@ def _page(summary: Summary, tensors: bool) -> Iterable[Text]:
 
 def _facts(summary: Summary) -> dict[str, str]:
     facts, sizes = summary.facts, summary.facts.sizes
-    kind = summary.container
+    kind, bits = summary.container, f"{summary.bits_per_weight:.3f} bits per weight"
     rows = {
         "file": str(summary.path),
         "container": f"{kind if kind.startswith('GGUF') else f'{facts.layout} {kind}'}, "
         + _files(summary),
         "architecture": facts.architecture or "not stated",
         "parameters": _parameters(summary),
-        "weights": f"{_size(summary.weights_bytes)}, {summary.bits_per_weight:.3f} bits per weight",
+        "weights": f"{as_size(summary.weights_bytes)}, {bits}",
         "shape": ", ".join(f"{label} {sizes[k]:,}" for k, label in _LABELS.items() if k in sizes),
         "vocabulary": _vocabulary(summary),
         "special": _special(summary),
@@ -78,7 +79,7 @@ def _facts(summary: Summary) -> dict[str, str]:
 
 def _files(summary: Summary) -> str:
     count = len(summary.files)
-    return f"{count} file{'s' * (count != 1)}, {_size(summary.file_bytes)}"
+    return f"{count} file{'s' * (count != 1)}, {as_size(summary.file_bytes)}"
 
 
 def _parameters(summary: Summary) -> str:
@@ -118,7 +119,7 @@ def _formats(summary: Summary) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("format", "tensors", "weights", "size", "bits per weight")]
     for share in summary.shares:
         bits, weights = f"{share.bits_per_weight:.3f}", _count(share.num_weights)
-        rows.append((share.format, f"{share.num_tensors:,}", weights, _size(share.nbytes), bits))
+        rows.append((share.format, f"{share.num_tensors:,}", weights, as_size(share.nbytes), bits))
     return rows
 
 
@@ -127,7 +128,7 @@ def _tensors(summary: Summary) -> list[tuple[str, ...]]:
     for tensor in summary.tensors:
         shape = " x ".join(map(str, tensor.shape)) or "scalar"
         bits, name = f"{tensor.bits_per_weight:.3f}", _printable(tensor.name, 100)
-        rows.append((name, shape, tensor.format, _size(tensor.nbytes), bits))
+        rows.append((name, shape, tensor.format, as_size(tensor.nbytes), bits))
     return rows
 
 
@@ -169,13 +170,6 @@ def _printable(text: str, limit: int) -> str:
     clean = text[:limit].encode(encoding, "backslashreplace").decode(encoding)
     clean = clean if clean.isprintable() else ascii(clean)[1:-1]
     return clean if len(clean) <= limit and len(text) <= limit else clean[: limit - 3] + "..."
-
-
-def _size(nbytes: int) -> str:
-    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if nbytes >= scale:
-            return f"{nbytes / scale:.2f} {unit}"
-    return f"{nbytes} B"
 
 
 def _count(number: int) -> str:

@@ -5,6 +5,7 @@ It does not know which keys a model needs.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,8 +74,10 @@ def encode_value(value: Any, where: str) -> bytes:
 
 
 def _fits(value: int | float | bool, dtype: np.dtype[Any]) -> bool:
-    if dtype.kind not in "iu":
-        return dtype.kind == "f" or isinstance(value, bool)
+    if dtype.kind == "b":
+        return isinstance(value, bool)
+    if dtype.kind == "f":
+        return not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
     limits = np.iinfo(dtype)
     return isinstance(value, int) and int(limits.min) <= value <= int(limits.max)
 

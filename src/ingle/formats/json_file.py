@@ -6,29 +6,30 @@ It does not know what the objects mean.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ingle.formats.mapping import FileMap, quoted
 
 MAX_JSON_BYTES = 1 << 24
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_json_object(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The object in a JSON file of at most `max_bytes` (16 MiB).
 
-    Raises FileFormatError when it is larger, not UTF-8, not JSON (NaN and Infinity are not), nested
-    too deeply, names a key twice, or is not an object.
+    Raises FileFormatError when it is larger, not UTF-8 or Unicode, not JSON (NaN and Infinity are
+    not), nested too deeply, names a key twice, or is not an object.
     """
     file = FileMap(path)
     if file.size > max_bytes:
         file.fail("", f"JSON file must have at most {max_bytes} bytes, but got {file.size}")
     try:
-        value = json.loads(
-            bytes(file.bytes).decode("utf-8-sig"),
-            object_pairs_hook=_unique,
-            parse_constant=_refuse,
-        )
+        text = bytes(file.bytes).decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        if _SURROGATE.search(text):  # escapes may spell half a pair, which is no Unicode text
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         file.fail("", "JSON must not be nested this deeply")
     except ValueError as error:

@@ -16,8 +16,9 @@ from ingle.errors import IngleError, UnsupportedError
 from ingle.formats.container import Container
 from ingle.formats.convert import config as configs
 from ingle.formats.convert import dense, gpt_oss, vocabulary
-from ingle.formats.convert.lazy import LazyTensor
+from ingle.formats.convert.lazy import LazyTensor, require
 from ingle.formats.facts import ModelFacts, open_model
+from ingle.formats.mapping import quoted
 from ingle.formats.writer import Progress, TensorSpec, write_gguf, write_safetensors
 
 Tensors = dict[str, LazyTensor]
@@ -59,12 +60,12 @@ def convert(
         tensors, config, keys = _read_gpt_oss(container, facts, layout)
     elif facts.architecture in _DENSE and (read_as, layout) == ("hf", "gguf"):
         tensors, config = _DENSE[facts.architecture](container, facts.config), facts.config
-        keys = _folder_keys(container, config)
+        keys = _folder_keys(container, config, tensors["token_embd.weight"])
     else:
         raise UnsupportedError(
             str(source),
             f"conversion must be of gpt_oss, or of {', '.join(_DENSE)} from hf to gguf, "
-            f"but got {facts.architecture or 'no architecture'} from {read_as} to {layout}",
+            f"but got {quoted(facts.architecture or 'no architecture')} from {read_as} to {layout}",
         )
     job = json.dumps([layout, [_identity(path) for path in container.files]])
     if layout == "gguf":
@@ -87,21 +88,25 @@ def _read_gpt_oss(
         keys = vocabulary.keys_of_o200k_harmony() if full and layout != "openai" else {}
         read = gpt_oss.read_openai
     else:
-        config = dict(facts.config)
-        keys = _folder_keys(container, config) if layout == "gguf" else {}
-        read = gpt_oss.read_huggingface
+        config, keys, read = dict(facts.config), {}, gpt_oss.read_huggingface
     sizes = configs.gpt_oss_sizes(config)
     tensors = read(container, sizes)
     if layout == "gguf":
+        if facts.layout == "Hugging Face":
+            keys = _folder_keys(container, config, tensors["model.embed_tokens.weight"])
         return gpt_oss.write_gguf(tensors, sizes), config, keys
     if layout == "openai":
         return gpt_oss.write_openai(tensors, sizes), config, keys
     return tensors, config, keys
 
 
-def _folder_keys(container: Container, config: configs.Config) -> dict[str, Any]:
+def _folder_keys(
+    container: Container, config: configs.Config, embedding: LazyTensor
+) -> dict[str, Any]:
+    vocab_size = configs.integer(config, "vocab_size")
+    require(embedding, (vocab_size, *embedding.shape[1:]))
     folder = container.path if container.path.is_dir() else container.path.parent
-    return vocabulary.keys_from_folder(folder, configs.integer(config, "vocab_size"))
+    return vocabulary.keys_from_folder(folder, vocab_size)
 
 
 def _write_gguf(

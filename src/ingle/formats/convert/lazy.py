@@ -75,6 +75,16 @@ def require(tensor: LazyTensor, shape: tuple[int, ...], *formats: str) -> LazyTe
     return tensor
 
 
+def require_dims(tensor: LazyTensor, num_dims: int) -> LazyTensor:
+    """The same tensor, or FileFormatError when it has another number of dimensions or is empty."""
+    if len(tensor.shape) != num_dims or 0 in tensor.shape:
+        raise FileFormatError(
+            f"tensor {quoted(tensor.name)}",
+            f"tensor must have {num_dims} dimensions of at least 1, but got {tensor.shape}",
+        )
+    return tensor
+
+
 def item_bytes(tensor: LazyTensor) -> int:
     """Bytes of one element; UnsupportedError when the format packs several together."""
     item = ITEM_BYTES.get(tensor.format)
@@ -124,7 +134,7 @@ def stacked(tensors: Sequence[LazyTensor]) -> LazyTensor:
 
 def transposed(tensor: LazyTensor) -> LazyTensor:
     """A matrix (in, out) as (out, in)."""
-    item, (inner, outer) = item_bytes(tensor), tensor.shape
+    item, (inner, outer) = item_bytes(tensor), require_dims(tensor, 2).shape
 
     def rows(a: int, b: int) -> Bytes:
         cells = tensor.rows(0, inner).reshape(inner, outer, item)[:, a:b]
@@ -142,7 +152,7 @@ def gathered(tensor: LazyTensor, order: np.ndarray[tuple[int], np.dtype[np.int64
 def interleaved_columns(even: LazyTensor, odd: LazyTensor) -> LazyTensor:
     """Two (rows, n) as (rows, 2n), taking turns."""
     require(odd, even.shape, even.format)
-    item, (length, columns) = item_bytes(even), even.shape
+    item, (length, columns) = item_bytes(even), require_dims(even, 2).shape
 
     def rows(a: int, b: int) -> Bytes:
         pair = [tensor.rows(a, b).reshape(b - a, columns, item) for tensor in (even, odd)]
@@ -153,13 +163,14 @@ def interleaved_columns(even: LazyTensor, odd: LazyTensor) -> LazyTensor:
 
 def every_other_column(tensor: LazyTensor, first: int) -> LazyTensor:
     """Columns first, first + 2, ... of (rows, 2n)."""
-    item, (length, columns) = item_bytes(tensor), tensor.shape
+    item, (length, columns) = item_bytes(tensor), require_dims(tensor, 2).shape
+    kept = len(range(first, columns, 2))
 
     def rows(a: int, b: int) -> Bytes:
         cells = tensor.rows(a, b).reshape(b - a, columns, item)[:, first::2]
-        return np.ascontiguousarray(cells).reshape(b - a, -1)
+        return np.ascontiguousarray(cells).reshape(b - a, kept * item)
 
-    return replace(tensor, shape=(length, len(range(first, columns, 2))), rows=rows)
+    return replace(tensor, shape=(length, kept), rows=rows)
 
 
 def as_f32(tensor: LazyTensor) -> LazyTensor:
@@ -201,7 +212,7 @@ def openai_blocks(halves: Sequence[LazyTensor]) -> tuple[LazyTensor, LazyTensor]
     first = halves[0]
     for half in halves:
         require(half, first.shape, "MXFP4")
-    experts, rows_each, columns = first.shape
+    experts, rows_each, columns = require_dims(first, 3).shape
     shape = (experts, rows_each * len(halves), columns // 32)
 
     def taking_turns(part: int, a: int, b: int) -> Bytes:
@@ -217,13 +228,12 @@ def gguf_blocks(
     blocks: LazyTensor, scales: LazyTensor, first: int = 0, step: int = 1
 ) -> LazyTensor:
     """GGUF MXFP4 (E, R', C) of OpenAI's blocks and scales: rows first, first + step, ..."""
-    experts, num_rows, groups = scales.shape
+    experts, num_rows, groups = require_dims(scales, 3).shape
+    require(scales, (experts, num_rows - num_rows % step, groups), "U8")
     require(blocks, (experts, num_rows, groups, 16), "U8")
-    require(scales, scales.shape, "U8")
 
     def rows(a: int, b: int) -> Bytes:
-        taken = blocks.rows(a, b)[:, first::step]
-        return openai_to_gguf(taken, scales.rows(a, b).reshape(b - a, num_rows, -1)[:, first::step])
+        return openai_to_gguf(blocks.rows(a, b)[:, first::step], scales.rows(a, b)[:, first::step])
 
     shape = (experts, len(range(first, num_rows, step)), groups * 32)
     return LazyTensor(blocks.name, "MXFP4", shape, rows)

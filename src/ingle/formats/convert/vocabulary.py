@@ -100,7 +100,12 @@ def folder_from_keys(keys: Mapping[str, Any]) -> dict[str, str]:
 
     used = {text: i for i, text in enumerate(texts) if types[i] != _UNUSED}
     pairs = [(left, right) for left, _, right in (m.partition(" ") for m in _listed(merges))]
-    bpe = models.BPE(used, pairs, ignore_merges=split.ignore_merges)
+    try:
+        bpe = models.BPE(used, pairs, ignore_merges=split.ignore_merges)
+    except Exception as error:  # the library raises nothing narrower
+        raise FileFormatError(
+            _PREFIX + "merges", f"merges must fit: {quoted(str(error))}"
+        ) from None
     tokenizer = Tokenizer(bpe)
     tokenizer.pre_tokenizer = split.build()
     tokenizer.decoder = decoders.ByteLevel()
@@ -139,17 +144,19 @@ def _ids(
 ) -> tuple[dict[str, int], dict[int, int]]:
     """Token -> id, and id -> type."""
     vocabulary = model.get("vocab")
-    whole = isinstance(added, list) and all(isinstance(token, dict) for token in added)
+    whole = isinstance(added, list) and all(
+        isinstance(token, dict) and type(token.get("id")) is int for token in added
+    )
     if not isinstance(vocabulary, dict) or not whole:
-        raise FileFormatError(str(path), "vocab must be an object and added_tokens a list")
+        raise FileFormatError(str(path), "vocab must be an object, added_tokens a list of them")
     ids: dict[str, int] = {**vocabulary}
-    kinds = dict.fromkeys(ids.values(), _NORMAL) if _are_ids(ids, vocab_size) else {}
-    for token in added:
-        ids[str(token.get("content"))] = token.get("id")
-        kinds[token.get("id")] = _CONTROL if token.get("special") is True else _USER_DEFINED
+    ids |= {str(token.get("content")): token["id"] for token in added}
     if not _are_ids(ids, vocab_size) or len(set(ids.values())) != len(ids):
         rule = f"token ids must be unique and below vocab_size {vocab_size}, but got others"
         raise FileFormatError(str(path), rule)
+    kinds = dict.fromkeys(vocabulary.values(), _NORMAL)
+    for token in added:
+        kinds[token["id"]] = _CONTROL if token.get("special") is True else _USER_DEFINED
     return ids, kinds
 
 
@@ -175,7 +182,7 @@ def _pre(path: Path, pre_tokenizer: Any) -> str:
     steps = [pre_tokenizer] if isinstance(pre_tokenizer, dict) else []
     if steps and isinstance(steps[0].get("pretokenizers"), list):
         steps = [step for step in steps[0]["pretokenizers"] if isinstance(step, dict)]
-    kinds = {step.get("type"): step for step in steps}
+    kinds = {str(step.get("type")): step for step in steps}
     digits = kinds.get("Digits", {}).get("individual_digits", False)
     pattern = kinds.get("Split", {}).get("pattern")
     regex = pattern.get("Regex") if isinstance(pattern, dict) else None
