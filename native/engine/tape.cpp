@@ -179,6 +179,7 @@ struct Attend : Step {
     Slot qkv, out;
     AttentionShape s;
     const float* sinks;
+    bool quantizes;  // its own columns; else a step of its own follows
     void run(const Frame& f, int thread) override {
         const int64_t n = rows(f) * s.num_kv_heads;
         // Later tokens see more keys: with many rows everything is handed out dynamically.
@@ -208,7 +209,18 @@ struct Attend : Step {
         a.heads = heads;
         a.head_dim = s.head_dim;
         f.kernels.attend(a);
-        if (out.int8_parts) quantize(f.kernels, a.out, out, r, first, width);
+        if (quantizes) quantize(f.kernels, a.out, out, r, first, width);
+    }
+};
+
+// 8-bit form of whole rows, where the heads of one KV head do not fill whole blocks.
+struct Quantize : Step {
+    Slot slot;
+    void run(const Frame& f, int thread) override {
+        share(f, thread, rows(f), 4, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t r = begin; r < end; ++r)
+                quantize(f.kernels, row(slot, r), slot, r, 0, slot.width);
+        });
     }
 };
 
@@ -375,14 +387,18 @@ void Tape::remember(const AttentionShape& s) {  // layers that read the same pag
 void Tape::attend(int qkv, const AttentionShape& s, const float* sinks, int out) {
     const int64_t width = int64_t{s.num_heads} * s.head_dim;
     require(at(out).width == width, "attention output must be heads * head_dim wide");
-    require(!at(out).int8_parts || width / s.num_kv_heads % kBlock == 0,
-            "the heads of one KV head must fill whole blocks of 32");
     auto step = std::make_unique<Attend>();
     step->qkv = at(qkv);
     step->out = at(out);
     step->s = s;
     step->sinks = sinks;
+    step->quantizes = at(out).int8_parts && width / s.num_kv_heads % kBlock == 0;
+    const bool quantized = step->quantizes || !at(out).int8_parts;
     push(std::move(step));
+    if (quantized) return;
+    auto rest = std::make_unique<Quantize>();
+    rest->slot = at(out);
+    push(std::move(rest));
 }
 
 void Tape::gate_up(int in, std::shared_ptr<Matrix> gate, std::shared_ptr<Matrix> up, int out) {

@@ -79,8 +79,7 @@ class Recorder(Ops[Slot]):
             shape.scale,
         )
         self.tape.store_kv(q.index, native, rope.cos, rope.sin, rope.interleaved)
-        kv_head_width = q.width // shape.num_key_value_heads
-        out = self._slot("attended", q.width, int8_parts=int(kv_head_width % _BLOCK == 0))
+        out = self._slot("attended", q.width, int8_parts=int(q.width % _BLOCK == 0))
         self.tape.attend(q.index, native, None if sinks is None else _vector(sinks), out.index)
         return out
 

@@ -1,0 +1,108 @@
+"""Native logits are the reference's own bits, whatever instruction set, threads and chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingle import LLM, _native
+from ingle.errors import IngleError
+from ingle.runtime import engine
+
+Make = Callable[..., Path]
+
+# Shapes that leave partial tiles (rows % 16), partial column groups and a second KV page.
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"hidden": 32, "intermediate": 32, "heads": 1, "layers": 1, "tied": False},
+    {"hidden": 288, "intermediate": 416, "heads": 8, "kv_heads": 2, "head_dim": 48, "vocab": 257},
+    {"hidden": 64, "intermediate": 96, "heads": 10, "kv_heads": 2, "head_dim": 16, "layers": 1},
+]
+FORMATS = ["Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4", "F16", "F32", "BF16", "Q5_1"]
+
+
+def random_ids(count: int) -> list[int]:
+    return np.random.default_rng(count).integers(0, 256, count).tolist()
+
+
+def reference_logits(path: Path, ids: list[int]) -> np.ndarray:
+    return LLM(path, backend="reference", emulate="q8", context=256).logits(ids)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("shape", range(len(SHAPES)))
+def test_bits_of_every_format_and_shape(tiny_llama: Make, isa: str, fmt: str, shape: int) -> None:
+    sizes = SHAPES[shape]
+    path = tiny_llama(format=fmt, **sizes)
+    ids = random_ids(70)
+    with LLM(path, threads=2, context=256) as llm:
+        assert llm.kernels == isa
+        ours = llm.logits(ids)
+    np.testing.assert_array_equal(ours, reference_logits(path, ids))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11, 12, 13, 25, 64, 65, 121])
+def test_bits_of_every_row_count(tiny_llama: Make, isa: str, count: int) -> None:
+    path = tiny_llama()
+    ids = random_ids(count)
+    with LLM(path, threads=1, context=256) as llm:
+        np.testing.assert_array_equal(llm.logits(ids), reference_logits(path, ids))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 128, 129])
+def test_chunks_and_threads_change_no_bit(
+    tiny_llama: Make, monkeypatch: pytest.MonkeyPatch, isa: str, threads: int, chunk: int
+) -> None:
+    path = tiny_llama()
+    ids = random_ids(200)
+    with LLM(path, threads=1, context=256) as llm:
+        whole = llm.logits(ids)
+    monkeypatch.setattr(engine, "CHUNK_TOKENS", chunk)
+    with LLM(path, threads=threads, context=256) as llm:
+        np.testing.assert_array_equal(llm.logits(ids), whole)
+
+
+def test_instruction_sets_agree(tiny_llama: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_llama(format="Q8_0")
+    ids = random_ids(130)
+    runnable = [name for name, available, _ in _native.instruction_sets() if available]
+    every = []
+    for name in runnable:
+        monkeypatch.setenv("INGLE_CPU", name)
+        with LLM(path, threads=2, context=256) as llm:
+            assert llm.kernels == name
+            every.append(llm.logits(ids))
+    for other in every[1:]:
+        np.testing.assert_array_equal(other, every[0])
+
+
+def test_unknown_instruction_set_is_refused(
+    tiny_llama: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INGLE_CPU", "mmx")
+    with pytest.raises(IngleError, match=r"\[INGLE_CPU\] instruction set must be one of .*mmx"):
+        LLM(tiny_llama())
+
+
+def test_integer_arithmetic_stays_near_float(tiny_llama: Make) -> None:
+    path = tiny_llama(format="Q8_0")
+    ids = random_ids(100)
+    with LLM(path, context=256) as llm:
+        ours = llm.logits(ids)
+    exact = LLM(path, backend="reference", context=256).logits(ids)
+    rms = float(np.sqrt(np.mean((ours - exact) ** 2)) / exact.std())
+    assert rms < 0.05
+
+
+def test_float_formats_match_float_arithmetic(tiny_llama: Make) -> None:
+    path = tiny_llama(format="F32")
+    ids = random_ids(100)
+    with LLM(path, context=256) as llm:
+        ours = llm.logits(ids)
+    exact = LLM(path, backend="reference", context=256).logits(ids)
+    assert float(np.abs(ours - exact).max() / exact.std()) < 1e-4
