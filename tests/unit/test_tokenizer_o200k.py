@@ -125,6 +125,12 @@ def test_mixed_text_has_the_ids_of_tiktoken(oracle: tiktoken.Encoding) -> None:
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+@pytest.mark.slow
+def test_megabytes_of_mixed_text_have_the_ids_of_tiktoken(oracle: tiktoken.Encoding) -> None:
+    for text in mixed_texts(25):
+        assert tokenizer.encode(text) == oracle.encode_ordinary(text)
+
+
 def test_rendered_text_has_the_ids_of_tiktoken(oracle: tiktoken.Encoding) -> None:
     text = "<|start|>user<|message|>hi <|end|><|end|<|return|>'s\n<|call|>"
     assert tokenizer.encode_with_specials(text) == oracle.encode(text, allowed_special="all")
@@ -184,8 +190,9 @@ def byte_alphabet() -> dict[int, str]:
     return {b: chr(b) for b in plain} | {b: chr(256 + i) for i, b in enumerate(others)}
 
 
-def test_gguf_metadata_is_recognised_by_content() -> None:
-    found = from_gguf_metadata(gguf_metadata(lambda tokens: None))
+@pytest.mark.parametrize("pre", ["gpt-4o", "default"])
+def test_gguf_metadata_is_recognised_by_content(pre: str) -> None:
+    found = from_gguf_metadata(gguf_metadata(lambda tokens: None) | {"tokenizer.ggml.pre": pre})
     text = "приветМир <|end|> don't 12345\n\n"
     assert found.encode(text) == tokenizer.encode(text)
     assert dict(found.special_tokens) == SPECIALS

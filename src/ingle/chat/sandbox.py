@@ -1,9 +1,8 @@
 """Owns the Jinja environment in which a checkpoint's chat template runs, and its limits.
 
 A template comes with a downloaded file and may be hostile. On top of jinja2's immutable sandbox
-(no private attributes, no changing of values), every loop round and call is counted, every text
-that is made is counted before it is made where one operation could make it huge, and time is up
-after a while. One long comparison of nested values is not interrupted.
+(no private attributes, no changing of values), filters and methods are those of a list, and every
+loop round, call and text is charged to the rendering's budget.
 
 Conventions as in transformers' chat templates: trim_blocks, lstrip_blocks, loop controls,
 ``raise_exception``, ``strftime_now``, ``tojson`` without HTML escapes, ``generation`` blocks.
@@ -12,10 +11,7 @@ Conventions as in transformers' chat templates: trim_blocks, lstrip_blocks, loop
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -27,11 +23,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-MAX_CHARS = 1 << 25
-_MAX_STEPS = 500_000
-_MAX_SECONDS = 2.0
-_MAX_INT_BITS = 4096
-_MAX_INDENT = 16
+from ingle.chat.budget import (
+    budget,
+    charge_binop,
+    charge_join,
+    charge_replace,
+    charge_text_method,
+    check_indent,
+    measured,
+    size,
+)
 
 _FILTERS = frozenset(
     {
@@ -59,29 +60,6 @@ _METHODS: dict[type, frozenset[str]] = {
     float: frozenset(),
     bytes: frozenset(),
 }
-
-
-@dataclass
-class Budget:
-    """What one rendering may still use up."""
-
-    steps: int = _MAX_STEPS
-    chars: int = MAX_CHARS
-    deadline: float = field(default_factory=lambda: time.monotonic() + _MAX_SECONDS)
-
-    def spend(self, steps: int, chars: int = 0) -> None:
-        self.steps -= steps
-        self.chars -= chars
-        if self.steps < 0:
-            raise TemplateError(f"it takes more than {_MAX_STEPS} steps")
-        if self.chars < 0:
-            raise TemplateError(f"it makes more than {MAX_CHARS} characters")
-        if time.monotonic() > self.deadline:
-            raise TemplateError(f"it takes more than {_MAX_SECONDS:.0f} seconds")
-
-
-budget: ContextVar[Budget] = ContextVar("budget")
-"""Set anew for each rendering; templates are compiled once and shared."""
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
@@ -132,13 +110,13 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             args = (_counted(__context, args[0]), *args[1:])
         owner = getattr(__obj, "__self__", None)
         if isinstance(owner, str):
-            _charge_text_method(owner, __obj.__name__, args)
+            charge_text_method(owner, __obj.__name__, args)
         result = super().call(__context, __obj, *args, **kwargs)
-        budget.get().spend(0, _size(result))
+        budget.get().spend(0, size(result))
         return result
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        _charge_binop(operator, left, right)
+        charge_binop(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
 
@@ -209,14 +187,14 @@ def _counted_filter(plain: Environment, name: str) -> Callable[..., Any]:
     def run(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         if name == "join":
             value = list(value)
-            _charge_join(args[0] if args else kwargs.get("d", ""), value)
+            charge_join(args[0] if args else kwargs.get("d", ""), value)
         elif name == "replace":
-            _charge_replace(str(_measured(value)), args)
+            charge_replace(str(measured(value)), args)
         elif name in ("indent", "tojson"):
-            _check_indent(args, kwargs)
-        budget.get().spend(1, _size(_measured(value) if name in ("string", "tojson") else value))
+            check_indent(args, kwargs)
+        budget.get().spend(1, size(measured(value) if name in ("string", "tojson") else value))
         result = plain.call_filter(name, value, list(args), kwargs, context=context)
-        budget.get().spend(0, _size(result))
+        budget.get().spend(0, size(result))
         return result
 
     return run
@@ -239,74 +217,14 @@ def _spend(_context: Context, value: str, cost: int) -> str:
 @pass_context
 def _concat(_context: Context, values: list[Any]) -> str:
     for value in values:
-        budget.get().spend(0, _size(_measured(value)))
+        budget.get().spend(0, size(measured(value)))
     return "".join(map(str, values))
 
 
 @pass_context
 def _count_output(_context: Context, value: Any) -> Any:
-    budget.get().spend(0, _size(_measured(value)))
+    budget.get().spend(0, size(measured(value)))
     return value
-
-
-def _measured(value: Any) -> Any:
-    """`value`, once it is known that writing it out whole stays within the budget.
-
-    Lists may hold one list many times over, so a small value can be long when written.
-    """
-    if isinstance(value, list | tuple | dict):
-        budget.get().spend(1, 2 * len(value))
-        for item in value.values() if isinstance(value, dict) else value:
-            _measured(item)
-    elif isinstance(value, str):
-        budget.get().spend(0, len(value))
-    return value
-
-
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, str | list | tuple | dict | range) else 0
-
-
-def _charge_binop(operator: str, left: Any, right: Any) -> None:
-    spend = budget.get().spend
-    if operator == "%" and isinstance(left, str):
-        raise TemplateError("formatting with % is not supported")
-    if operator == "+":
-        spend(0, _size(left) + _size(right))
-    if operator == "*":
-        for value, times in ((left, right), (right, left)):
-            if isinstance(times, int):
-                spend(0, _size(value) * max(times, 0))
-    if isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length()
-        if operator == "*" and bits + right.bit_length() > _MAX_INT_BITS:
-            raise TemplateError("it multiplies numbers that are too large")
-        if operator == "**" and bits * abs(right) > _MAX_INT_BITS:
-            raise TemplateError("it raises numbers to powers that are too large")
-
-
-def _charge_text_method(text: str, name: str, args: tuple[Any, ...]) -> None:
-    budget.get().spend(0, len(text))
-    if name == "replace":
-        _charge_replace(text, args)
-    if name == "join" and args and _size(args[0]):
-        _charge_join(text, args[0])
-
-
-def _charge_replace(text: str, args: tuple[Any, ...]) -> None:
-    old, new = (str(arg) for arg in (*args, "", "")[:2])
-    budget.get().spend(0, text.count(old) * len(new))
-
-
-def _charge_join(separator: Any, values: Any) -> None:
-    budget.get().spend(0, len(values) * _size(separator))
-    _measured(list(values))
-
-
-def _check_indent(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    for value in (*args, *kwargs.values()):
-        if (isinstance(value, int) and value > _MAX_INDENT) or _size(value) > _MAX_INDENT:
-            raise TemplateError(f"it indents by more than {_MAX_INDENT}")
 
 
 def _tojson(

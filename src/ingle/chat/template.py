@@ -15,8 +15,9 @@ from typing import Any, cast
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
+from ingle.chat.budget import Budget, budget
 from ingle.chat.conversation import Conversation, Message
-from ingle.chat.sandbox import Budget, TemplateEnvironment, budget
+from ingle.chat.sandbox import TemplateEnvironment
 from ingle.errors import IngleError, UnsupportedError
 from ingle.tokenizer import Tokenizer
 

@@ -34,27 +34,31 @@ def from_gguf_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     Raises FileFormatError for damaged metadata, UnsupportedError for a vocabulary that is not
     byte-level BPE or for an unknown pre-tokenizer.
     """
-    split = _split(metadata)
+    _check_model(metadata)
     tokens = _strings(metadata, "tokens")
     if not tokens or len(tokens) > MAX_TOKENS:
         rule = f"a vocabulary has 1 to {MAX_TOKENS} tokens, but got {len(tokens)}"
         raise FileFormatError(_PREFIX + "tokens", rule)
     kinds = _kinds(metadata, len(tokens))
+    if o200k.is_ordinary_part(tokens, kinds):  # some converters leave the pre-tokenizer out
+        return o200k.extended(_vocabulary(metadata, SPLITS["gpt-4o"], tokens, kinds), tokens)
+    split = _split(metadata)
     vocabulary = _vocabulary(metadata, split, tokens, kinds)
-    if split is SPLITS["gpt-4o"] and o200k.is_ordinary_part(tokens, kinds):
-        return o200k.extended(vocabulary, tokens)
     spellings = _spellings(tokens, kinds)
     merges = merge_pairs(_PREFIX + "merges", _strings(metadata, "merges"))
     return Tokenizer(MergeEncoder(_PREFIX + "merges", spellings, merges, split), vocabulary)
 
 
-def _split(metadata: Mapping[str, Any]) -> Split:
+def _check_model(metadata: Mapping[str, Any]) -> None:
     model = metadata.get(_PREFIX + "model")
     if model is None:
         raise FileFormatError(_PREFIX + "model", "the file names its tokenizer, but got none")
     if not isinstance(model, str) or model != "gpt2":
         rule = f"byte-level BPE (gpt2) is supported, but got {model!r:.80}"
         raise UnsupportedError(_PREFIX + "model", rule)
+
+
+def _split(metadata: Mapping[str, Any]) -> Split:
     pre = metadata.get(_PREFIX + "pre", "gpt-2")
     split = SPLITS.get(pre) if isinstance(pre, str) else None
     if split is None:
