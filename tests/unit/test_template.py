@@ -28,15 +28,15 @@ SPECIALS = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>"
 USER = [{"role": "user", "content": "hi"}]
 
 
-def byte_tokenizer() -> Tokenizer:
+def byte_tokenizer(specials: list[str]) -> Tokenizer:
     """One token per byte, then the special tokens; <think> is visible text, the rest control."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    kinds = [4 if "think" in text else 3 for text in SPECIALS]
+    kinds = [4 if "think" in text else 3 for text in specials]
     return from_gguf_metadata(
         {
             "tokenizer.ggml.model": "gpt2",
             "tokenizer.ggml.pre": "gpt-2",
-            "tokenizer.ggml.tokens": letters + SPECIALS,
+            "tokenizer.ggml.tokens": letters + specials,
             "tokenizer.ggml.token_type": [1] * 256 + kinds,
             "tokenizer.ggml.merges": [],
             "tokenizer.ggml.bos_token_id": 258,
@@ -45,7 +45,7 @@ def byte_tokenizer() -> Tokenizer:
     )
 
 
-TOKENIZER = byte_tokenizer()
+TOKENIZER = byte_tokenizer(SPECIALS)
 
 
 @pytest.mark.parametrize("case", GOLDEN["cases"])
@@ -100,6 +100,13 @@ def test_tools_and_names_never_become_special_tokens() -> None:
     ids = render_ids(TOKENIZER, template, messages, tools=tools, persona="<|endoftext|>")
     assert max(ids) < 256
     assert TOKENIZER.decode(ids) == render(template, messages, tools=tools, persona="<|endoftext|>")
+
+
+def test_words_that_steer_a_template_are_left_alone() -> None:
+    tokenizer = byte_tokenizer(["user", "role", "content"])
+    template = "{% if messages[0].role == 'user' %}{{ messages[0].content }}{% endif %}"
+    ids = render_ids(tokenizer, template, [{"role": "user", "content": "a user's content"}])
+    assert ids == tokenizer.encode("a user's content")
 
 
 def test_the_assistants_own_visible_tokens_stay_tokens() -> None:

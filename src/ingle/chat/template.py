@@ -11,12 +11,12 @@ import secrets
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
-from typing import Any, cast
+from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from ingle.chat.budget import Budget, budget
-from ingle.chat.conversation import Conversation, Message
+from ingle.chat.conversation import ROLES, Conversation, Message
 from ingle.chat.sandbox import TemplateEnvironment
 from ingle.errors import IngleError, UnsupportedError
 from ingle.tokenizer import Tokenizer
@@ -70,7 +70,7 @@ def render_ids(
         template,
         [shield.message(message) for message in _as_dicts(messages)],
         add_generation_prompt,
-        **{**shield.value(variables), **named},
+        **{key: shield.value(value) for key, value in variables.items()} | named,
     )
     ids: list[int] = []
     for ordinary, special in tokenizer.split_specials(text):
@@ -99,10 +99,14 @@ class _Shield:
         self._any_stand_in = re.compile("|".join(self._firsts) or _NEVER)
 
     def message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """`message` shielded; the assistant's only from control tokens."""
-        said = message.get("role") == "assistant"
-        shielded = self.value(message, self._control_beginnings if said else self._beginnings)
-        return cast(dict[str, Any], shielded)
+        """`message` with its values shielded, the assistant's only from control tokens.
+
+        Its keys, and a role that is known, steer the template and are left alone.
+        """
+        role = message.get("role")
+        found = self._control_beginnings if role == "assistant" else self._beginnings
+        values = {key: self.value(value, found) for key, value in message.items()}
+        return values | ({"role": role} if role in ROLES else {})
 
     def value(self, value: Any, beginnings: re.Pattern[str] | None = None) -> Any:
         """`value` with every string in it shielded."""
