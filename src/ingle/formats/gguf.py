@@ -56,6 +56,11 @@ class GgufFile:
         """Every file of the model, first part first."""
         return tuple(self._maps)
 
+    def release(self) -> None:
+        """Let go of memory that was read so far, for jobs that walk through a whole model."""
+        for file in self._maps.values():
+            file.release()
+
     def read(self, name: str) -> Bytes:
         """Bytes of a tensor, `(*shape[:-1], row_bytes)` uint8: a read-only view, no copy."""
         entry = self.tensors.get(name)

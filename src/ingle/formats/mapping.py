@@ -60,6 +60,12 @@ class FileMap:
         """View of `count` items at `offset`, perhaps unaligned; the caller checked the bounds."""
         return self.bytes[offset : offset + count * dtype.itemsize].view(dtype)
 
+    def release(self) -> None:
+        """Let go of the pages read so far; views stay valid and are read again when used."""
+        drop = getattr(mmap, "MADV_DONTNEED", None)
+        if drop is not None and isinstance(self.buffer, mmap.mmap):
+            self.buffer.madvise(drop)
+
     def fail(self, field: str, rule: str, hint: str = "") -> NoReturn:
         """Raise FileFormatError at this file; `field` names the tensor, key or header entry."""
         raise FileFormatError(self.where(field), rule, hint)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from ingle.formats.convert import config as configs
 from ingle.formats.convert import dense, gpt_oss, vocabulary
 from ingle.formats.convert.lazy import LazyTensor, require
 from ingle.formats.facts import ModelFacts, open_model
-from ingle.formats.mapping import quoted
+from ingle.formats.gguf import GgufFile
+from ingle.formats.mapping import Bytes, quoted
+from ingle.formats.safetensors import SafetensorsFile
 from ingle.formats.writer import Progress, TensorSpec, write_gguf, write_safetensors
 
 Tensors = dict[str, LazyTensor]
@@ -32,7 +35,8 @@ _DENSE: dict[str, Callable[[Container, configs.Config], Tensors]] = {
     "gpt2": dense.gpt2_tensors,
 }
 _VOCAB_O200K = 201088
-_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "MXFP4": 38}
+# Value of general.file_type by the format that gives a file its name, in order of precedence.
+_FILE_TYPES = {"MXFP4": 38, "BF16": 32, "F16": 1, "F32": 0}
 
 
 def convert(
@@ -54,29 +58,50 @@ def convert(
             str(target),
             f"target layout must be another one of {', '.join(TARGETS)}, but got {layout}",
         )
-    config: configs.Config
-    keys: Mapping[str, Any]
     if facts.architecture == "gpt_oss":
-        tensors, config, keys = _read_gpt_oss(container, facts, layout)
+        model = _read_gpt_oss(container, facts, layout)
     elif facts.architecture in _DENSE and (read_as, layout) == ("hf", "gguf"):
-        tensors, config = _DENSE[facts.architecture](container, facts.config), facts.config
-        keys = _folder_keys(container, config, tensors["token_embd.weight"])
+        tensors = _DENSE[facts.architecture](container, facts.config)
+        keys = _folder_keys(container, facts.config, tensors["token_embd.weight"])
+        model = _Model(container, tensors, facts.config, keys)
     else:
         raise UnsupportedError(
             str(source),
             f"conversion must be of gpt_oss, or of {', '.join(_DENSE)} from hf to gguf, "
             f"but got {quoted(facts.architecture or 'no architecture')} from {read_as} to {layout}",
         )
-    job = json.dumps([layout, [_identity(path) for path in container.files]])
     if layout == "gguf":
-        return _write_gguf(target, tensors, config, keys, facts, job, progress)
-    return _write_folder(target, tensors, config, keys, layout, job, progress)
+        return _write_gguf(target, model, facts.architecture, progress)
+    return _write_folder(target, model, layout, progress)
 
 
-def _read_gpt_oss(
-    container: Container, facts: ModelFacts, layout: str
-) -> tuple[Tensors, dict[str, Any], Mapping[str, Any]]:
-    """Tensors under the target's names, configuration as Hugging Face's, tokenizer as GGUF keys."""
+@dataclass(frozen=True)
+class _Model:
+    """A model on its way: tensors under the target's names, the configuration in Hugging Face's
+    spelling, the tokenizer as GGUF keys."""
+
+    container: GgufFile | SafetensorsFile
+    tensors: Tensors
+    config: configs.Config
+    keys: Mapping[str, Any]
+
+    @property
+    def specs(self) -> list[TensorSpec]:
+        return [TensorSpec(name, t.format, t.shape) for name, t in self.tensors.items()]
+
+    @property
+    def identity(self) -> str:
+        """Changes when a source file does, so that only the same work is resumed."""
+        return json.dumps([_identity(path) for path in self.container.files])
+
+    def read(self, name: str) -> Iterator[Bytes]:
+        """Bytes of a tensor, letting go of the source's memory after every piece."""
+        for piece in self.tensors[name].pieces():
+            yield piece
+            self.container.release()
+
+
+def _read_gpt_oss(container: GgufFile | SafetensorsFile, facts: ModelFacts, layout: str) -> _Model:
     keys: Mapping[str, Any]
     if facts.layout == "GGUF":
         embedding = container.tensors.get("token_embd.weight")
@@ -94,10 +119,10 @@ def _read_gpt_oss(
     if layout == "gguf":
         if facts.layout == "Hugging Face":
             keys = _folder_keys(container, config, tensors["model.embed_tokens.weight"])
-        return gpt_oss.write_gguf(tensors, sizes), config, keys
+        return _Model(container, gpt_oss.write_gguf(tensors, sizes), config, keys)
     if layout == "openai":
-        return gpt_oss.write_openai(tensors, sizes), config, keys
-    return tensors, config, keys
+        return _Model(container, gpt_oss.write_openai(tensors, sizes), config, keys)
+    return _Model(container, tensors, config, keys)
 
 
 def _folder_keys(
@@ -109,58 +134,38 @@ def _folder_keys(
     return vocabulary.keys_from_folder(folder, vocab_size)
 
 
-def _write_gguf(
-    target: Path,
-    tensors: Tensors,
-    config: configs.Config,
-    keys: Mapping[str, Any],
-    facts: ModelFacts,
-    job: str,
-    progress: Progress | None,
-) -> Path:
-    is_gpt_oss = facts.architecture == "gpt_oss"
-    metadata = configs.gpt_oss_metadata(config) if is_gpt_oss else dense.metadata(config)
-    formats = {tensor.format for tensor in tensors.values() if len(tensor.shape) > 1}
-    found = next((name for name in ("MXFP4", "BF16", "F16", "F32") if name in formats), "F32")
-    stated = {"general.type": "model", "general.name": target.stem}
-    versions = {"general.file_type": _FILE_TYPES[found], "general.quantization_version": 2}
-    tokenizer = {key: value for key, value in keys.items() if key.startswith("tokenizer.")}
-    everything = {**metadata, **stated, **versions, **tokenizer}
-    write_gguf(target, everything, _specs(tensors), _reader(tensors), job=job, progress=progress)
+def _write_gguf(target: Path, model: _Model, architecture: str, progress: Progress | None) -> Path:
+    of = configs.gpt_oss_metadata if architecture == "gpt_oss" else dense.metadata
+    formats = {tensor.format for tensor in model.tensors.values() if len(tensor.shape) > 1}
+    found = next((name for name in _FILE_TYPES if name in formats), "F32")
+    metadata = {
+        **of(model.config),
+        "general.type": "model",
+        "general.name": target.stem,
+        "general.file_type": _FILE_TYPES[found],
+        "general.quantization_version": 2,
+        **{key: value for key, value in model.keys.items() if key.startswith("tokenizer.")},
+    }
+    write_gguf(target, metadata, model.specs, model.read, job=model.identity, progress=progress)
     return target
 
 
-def _write_folder(
-    folder: Path,
-    tensors: Tensors,
-    config: configs.Config,
-    keys: Mapping[str, Any],
-    layout: str,
-    job: str,
-    progress: Progress | None,
-) -> Path:
+def _write_folder(folder: Path, model: _Model, layout: str, progress: Progress | None) -> Path:
     files = {}
     if layout == "openai":
-        files["config.json"] = json.dumps(configs.to_openai(config), indent=1)
-        files["dtypes.json"] = json.dumps({name: _dtype(name, t) for name, t in tensors.items()})
+        dtypes = {name: _dtype(name, tensor) for name, tensor in model.tensors.items()}
+        files["config.json"] = json.dumps(configs.to_openai(model.config), indent=1)
+        files["dtypes.json"] = json.dumps(dtypes)
     else:
-        files["config.json"] = json.dumps(dict(config), indent=1)
-        files |= vocabulary.folder_from_keys(keys)
+        files["config.json"] = json.dumps(dict(model.config), indent=1)
+        files |= vocabulary.folder_from_keys(model.keys)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         _write_text(folder / name, text)
-    weights = folder / "model.safetensors"
-    specs, read = _specs(tensors), _reader(tensors)
-    write_safetensors(weights, {"format": "pt"}, specs, read, job=job, progress=progress)
-    return weights
-
-
-def _specs(tensors: Tensors) -> list[TensorSpec]:
-    return [TensorSpec(name, tensor.format, tensor.shape) for name, tensor in tensors.items()]
-
-
-def _reader(tensors: Tensors) -> Callable[[str], Any]:
-    return lambda name: tensors[name].pieces()
+    path = folder / "model.safetensors"
+    stated, job = {"format": "pt"}, model.identity
+    write_safetensors(path, stated, model.specs, model.read, job=job, progress=progress)
+    return path
 
 
 def _dtype(name: str, tensor: LazyTensor) -> str:
