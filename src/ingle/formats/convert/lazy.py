@@ -26,19 +26,21 @@ class LazyTensor:
     """rows(start, stop): uint8 (stop - start, *shape[1:-1], row_bytes) of the outermost axis.
 
     A vector counts as one column: its rows are (stop - start, bytes of an element).
+    touched_bytes: what is read for one outermost row, where that is more than the row itself.
     """
 
     name: str
     format: str
     shape: tuple[int, ...]
     rows: Callable[[int, int], Bytes]
+    touched_bytes: int = 1
 
     def pieces(self) -> Iterator[Bytes]:
         """All bytes in order, in pieces of about 8 MiB (at least one outermost row each)."""
         length = self.shape[0]
         if length == 0:
             return
-        step = max(1, PIECE_BYTES // max(1, self.rows(0, 1).size))
+        step = max(1, PIECE_BYTES // max(self.touched_bytes, self.rows(0, 1).size))
         for start in range(0, length, step):
             yield self.rows(start, min(start + step, length))
 
@@ -215,13 +217,20 @@ def openai_blocks(halves: Sequence[LazyTensor]) -> tuple[LazyTensor, LazyTensor]
     experts, rows_each, columns = require_dims(first, 3).shape
     shape = (experts, rows_each * len(halves), columns // 32)
 
-    def taking_turns(part: int, a: int, b: int) -> Bytes:
-        parts = [gguf_to_openai(half.rows(a, b))[part] for half in halves]
-        tail = (16,) if part == 0 else ()
-        return np.stack(parts, axis=2).reshape(b - a, *shape[1:], *tail)
+    touched = shape[1] * shape[2] * 17
 
-    blocks = LazyTensor(first.name, "U8", (*shape, 16), lambda a, b: taking_turns(0, a, b))
-    return blocks, LazyTensor(first.name, "U8", shape, lambda a, b: taking_turns(1, a, b))
+    def blocks(a: int, b: int) -> Bytes:
+        parts = [gguf_to_openai(half.rows(a, b))[0] for half in halves]
+        return np.stack(parts, axis=2).reshape(b - a, *shape[1:], 16)
+
+    def scales(a: int, b: int) -> Bytes:
+        parts = [half.rows(a, b).reshape(b - a, rows_each, shape[2], 17)[..., 0] for half in halves]
+        return np.stack(parts, axis=2).reshape(b - a, *shape[1:])
+
+    return (
+        LazyTensor(first.name, "U8", (*shape, 16), blocks, touched),
+        LazyTensor(first.name, "U8", shape, scales, touched),
+    )
 
 
 def gguf_blocks(
