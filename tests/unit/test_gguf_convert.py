@@ -452,6 +452,36 @@ def test_what_would_lose_something_is_refused(gpt_oss: Path, tmp_path: Path) -> 
     assert not list(tmp_path.glob("out*"))
 
 
+def test_nothing_is_overwritten(gpt_oss: Path, tmp_path: Path) -> None:
+    path = convert(gpt_oss, tmp_path / "model.gguf")
+    before = path.read_bytes(), (gpt_oss / "config.json").read_bytes()
+    for source, target, layout in (
+        (gpt_oss, path, "gguf"),
+        (gpt_oss, gpt_oss, "openai"),
+        (path, tmp_path, "hf"),
+        (path, gpt_oss, "openai"),
+    ):
+        with pytest.raises(IngleError, match="target must not exist yet"):
+            convert(source, target, layout)
+    with pytest.raises(IngleError, match="folder that can be made"):
+        convert(gpt_oss, path / "below", "openai")
+    assert before == (path.read_bytes(), (gpt_oss / "config.json").read_bytes())
+
+
+def test_a_stopped_conversion_resumes(gpt_oss: Path, tmp_path: Path) -> None:
+    def stop(done_bytes: int, total_bytes: int) -> None:
+        if done_bytes > total_bytes // 2:
+            raise KeyboardInterrupt
+
+    seen: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        convert(gpt_oss, tmp_path / "model.gguf", progress=stop)
+    path = convert(gpt_oss, tmp_path / "model.gguf", progress=lambda at, _: seen.append(at))
+    assert seen[0] > seen[-1] // 2
+    convert(path, tmp_path / "back", "hf")
+    assert_same_tensors(gpt_oss, tmp_path / "back")
+
+
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [

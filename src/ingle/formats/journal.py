@@ -54,7 +54,7 @@ class JournaledFile:
             self._journal = _open_journal(self._journal_path)
         except OSError as error:
             raise IngleError(
-                str(self.target), f"folder must be writable, but got {error}"
+                str(self.target), f"folder must be writable, but got {error.strerror}"
             ) from None
         try:
             ends = self._finished_steps()
@@ -108,7 +108,8 @@ class JournaledFile:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if not self._data.closed and self._pending:
+            disk_failed = isinstance(error, OSError)
+            if not self._data.closed and self._pending and not disk_failed:
                 self._sync()
         finally:
             self._data.close()
@@ -123,7 +124,11 @@ class JournaledFile:
         size = self._partial.stat().st_size
         ends: list[int] = []
         for line in lines[1:]:
-            if not line.isdecimal() or not (ends[-1] if ends else 0) <= int(line) <= size:
+            if (
+                not line.isdecimal()
+                or len(line) > 18
+                or not (ends[-1] if ends else 0) <= int(line) <= size
+            ):
                 break
             ends.append(int(line))
         return ends

@@ -23,5 +23,6 @@ def why_not(architecture: str, layout: str) -> str:
         known = ", ".join([*RUNS, *COMING])
         return f"architecture must be one of {known}, but got {architecture or 'none stated'}"
     if layout not in layouts:
-        return f"{architecture} runs from {', '.join(sorted(layouts))}, not yet from {layout} files"
+        known = ", ".join(sorted(layouts))
+        return f"{architecture} runs from {known} and not yet from {layout} files: convert it"
     return ""

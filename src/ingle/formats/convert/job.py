@@ -25,6 +25,7 @@ from ingle.formats.safetensors import SafetensorsFile
 from ingle.formats.writer import Progress, TensorSpec, write_gguf, write_safetensors
 
 Tensors = dict[str, LazyTensor]
+_WEIGHTS = "model.safetensors"
 TARGETS = ("gguf", "hf", "openai")
 
 _LAYOUTS = {"GGUF": "gguf", "Hugging Face": "hf", "OpenAI": "openai"}
@@ -58,6 +59,7 @@ def convert(
             str(target),
             f"target layout must be another one of {', '.join(TARGETS)}, but got {layout}",
         )
+    _check_target(container, target, layout)
     if facts.architecture == "gpt_oss":
         model = _read_gpt_oss(container, facts, layout)
     elif facts.architecture in _DENSE and (read_as, layout) == ("hf", "gguf"):
@@ -73,6 +75,16 @@ def convert(
     if layout == "gguf":
         return _write_gguf(target, model, facts.architecture, progress)
     return _write_folder(target, model, layout, progress)
+
+
+def _check_target(container: Container, target: Path, layout: str) -> None:
+    """Nothing that exists is overwritten, least of all the source."""
+    weights = target if layout == "gguf" else target / _WEIGHTS
+    folders = {file.resolve().parent for file in container.files}
+    if weights.exists() or (layout != "gguf" and target.resolve() in folders):
+        raise IngleError(
+            str(target), "target must not exist yet, but got one that does", "name another place"
+        )
 
 
 @dataclass(frozen=True)
@@ -159,10 +171,14 @@ def _write_folder(folder: Path, model: _Model, layout: str, progress: Progress |
     else:
         files["config.json"] = json.dumps(dict(model.config), indent=1)
         files |= vocabulary.folder_from_keys(model.keys)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        rule = f"target must be a folder that can be made, but got {error.strerror}"
+        raise IngleError(str(folder), rule) from None
     for name, text in files.items():
         _write_text(folder / name, text)
-    path = folder / "model.safetensors"
+    path = folder / _WEIGHTS
     stated, job = {"format": "pt"}, model.identity
     write_safetensors(path, stated, model.specs, model.read, job=job, progress=progress)
     return path
