@@ -95,7 +95,8 @@ def _vocabulary(summary: Summary) -> str:
     parts = [f"{vocabulary.num_tokens:,} tokens"]
     if vocabulary.num_merges:
         parts.append(f"{vocabulary.num_merges:,} merges")
-    parts.append(vocabulary.kind)
+    if vocabulary.kind:
+        parts.append(vocabulary.kind)
     if vocabulary.template_characters:
         parts.append(f"chat template of {vocabulary.template_characters:,} characters")
     return ", ".join(parts)
