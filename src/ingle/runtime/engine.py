@@ -7,15 +7,16 @@ it (the next turn of a chat) computes only what is new; the logits are the same 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingle.errors import IngleError
+from ingle.errors import IngleError, UnsupportedError
 from ingle.ops import Backend, Batch, KvLayout, Model
 from ingle.runtime.kv import KvPool, KvSequence, check_context
+from ingle.runtime.logprobs import TokenLogprobs, token_logprobs
 from ingle.runtime.request import FinishReason, Request
 from ingle.runtime.sampling import Sampler
 
@@ -32,6 +33,7 @@ class Progress:
     prompt_s: float = 0.0
     decode_s: float = 0.0
     finish_reason: FinishReason = FinishReason.CANCELLED
+    logprobs: list[TokenLogprobs] = field(default_factory=list)  # of the tokens handed out
 
 
 class Engine:
@@ -47,11 +49,12 @@ class Engine:
         self._pool = KvPool(self._layout, context_tokens, CHUNK_TOKENS)
         self._sequence = KvSequence(self._pool)
         self._cached_ids: list[int] = []
+        self._num_experts_per_tok: int | None = None  # what the cache was computed with
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits after each of `ids`, from an empty context: float32 (len(ids), vocab_size)."""
         self._check_ids(ids)
-        self._cached_ids = []
+        self._cached_ids, self._num_experts_per_tok = [], None
         out = np.empty((len(ids), self.model.vocab_size), np.float32)
         for start in range(0, len(ids), CHUNK_TOKENS):
             chunk = ids[start : start + CHUNK_TOKENS]
@@ -60,10 +63,11 @@ class Engine:
 
     def generate(self, request: Request, progress: Progress) -> Iterator[int]:
         """Token ids as they are drawn, without the stop id. `progress` is kept up to date."""
-        self._check_ids(request.prompt_ids)
+        self._check(request)
+        self._use_experts(request.num_experts_per_tok)
         room = self.context_tokens - len(request.prompt_ids)
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
-        sampler = Sampler(request.sampling)
+        sampler = Sampler(request.sampling, self.model.vocab_size, request.prompt_ids)
         started = perf_counter()
         logits = self._prefill(request.prompt_ids, progress)
         token = sampler.draw(logits)
@@ -74,10 +78,13 @@ class Engine:
             if token in request.stop_ids:
                 progress.finish_reason = FinishReason.STOP
                 return
+            if request.logprobs is not None:
+                progress.logprobs.append(token_logprobs(logits, token, request.logprobs))
             yield token
             if count < limit:
                 started = perf_counter()
-                token = sampler.draw(self._append(token))
+                logits = self._append(token)
+                token = sampler.draw(logits)
                 progress.decode_s += perf_counter() - started
 
     def _prefill(self, ids: Sequence[int], progress: Progress) -> NDArray[np.float32]:
@@ -103,8 +110,23 @@ class Engine:
     def _forward(
         self, ids: Sequence[int], start: int, output_rows: Sequence[int]
     ) -> NDArray[np.float32]:
-        batch = Batch.chunk(ids, start, self._pool, self._sequence, output_rows)
+        experts = self._num_experts_per_tok
+        batch = Batch.chunk(ids, start, self._pool, self._sequence, output_rows, experts)
         return self.backend.forward(self.model, batch)
+
+    def _use_experts(self, count: int | None) -> None:
+        """Keys and values of another number of experts are other numbers: none is reused."""
+        if count != self._num_experts_per_tok:
+            self._cached_ids, self._num_experts_per_tok = [], count
+
+    def _check(self, request: Request) -> None:
+        self._check_ids(request.prompt_ids)
+        worst = max(request.sampling.logit_bias, default=0)
+        if worst >= self.model.vocab_size:
+            rule = f"ids must be from 0 to {self.model.vocab_size - 1}, but got {worst}"
+            raise IngleError("logit_bias", rule)
+        if request.num_experts_per_tok is not None:
+            check_experts(request.num_experts_per_tok, num_local_experts(self.model))
 
     def _check_ids(self, ids: Sequence[int]) -> None:
         if not 1 <= len(ids) <= self.context_tokens:
@@ -117,6 +139,22 @@ class Engine:
             raise IngleError(
                 "prompt", f"token ids must be from 0 to {self.model.vocab_size - 1}, but got others"
             )
+
+
+def num_local_experts(model: Model) -> int:
+    """Experts per layer; 0 for a dense model."""
+    config = getattr(model, "config", None)
+    return getattr(model, "num_local_experts", getattr(config, "num_local_experts", 0))
+
+
+def check_experts(count: int, available: int) -> None:
+    """IngleError unless a model of `available` experts can use `count` for each token."""
+    where = "num_experts_per_tok"
+    if not available:
+        rule = f"the model must be a mixture of experts, but got a dense one and {count}"
+        raise UnsupportedError(where, rule, "leave the number of experts out")
+    if not isinstance(count, int) or not 1 <= count <= available:
+        raise IngleError(where, f"the count must be from 1 to {available}, but got {count!r:.60}")
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

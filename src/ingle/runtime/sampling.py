@@ -1,46 +1,92 @@
-"""Owns drawing the next token from logits. The same seed draws the same tokens on any machine.
+"""Owns drawing the next token from logits.
 
-Order of the filters: temperature, top_k, top_p (Holtzman et al. 2020), as in transformers.
+The same logits and seed draw the same token on any machine and by any number of threads: random
+bits come from PCG64 (O'Neill 2014), all arithmetic is float64 in a fixed order. Order of the steps:
+bias and penalties, temperature, top_k, top_p, min_p, typical_p; as in transformers.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ingle.errors import IngleError
+from ingle.runtime.filters import Indices, Scores, filters_of
+from ingle.runtime.penalties import Penalties
 from ingle.runtime.request import SamplingParams
+
+Logits = NDArray[np.float32] | NDArray[np.float64]
+
+_RUN = 512  # weights summed on their own, so that one run and not the vocabulary is searched
 
 
 class Sampler:
-    """Draws for one request; holds its random state."""
+    """Draws for one request; holds its random state and what it has drawn."""
 
-    def __init__(self, params: SamplingParams) -> None:
+    def __init__(
+        self, params: SamplingParams, vocab_size: int, prompt_ids: Sequence[int] = ()
+    ) -> None:
         self.params = params
-        self._random = np.random.Generator(np.random.PCG64(params.seed))
+        self._penalties = Penalties(params, vocab_size, prompt_ids)
+        self._random = np.random.PCG64(params.seed)
 
     def draw(self, logits: NDArray[np.float32]) -> int:
-        """A token id from float32 (vocab_size,). Ties go to the lower id."""
+        """A token id from float32 (vocab_size,). Ties of the likeliest go to the lower id.
+
+        Raises IngleError when no token has a finite logit, or one has NaN or +infinity.
+        """
+        token = self._draw(self._penalties.apply(logits))
+        self._penalties.note(token)
+        return token
+
+    def _draw(self, logits: Logits) -> int:
+        likeliest = int(np.argmax(logits))
+        if not math.isfinite(logits[likeliest]):
+            rule = f"the likeliest token must have a finite logit, but got {logits[likeliest]}"
+            raise IngleError("logits", rule, "the model's file may be damaged")
         if self.params.temperature == 0 or self.params.top_k == 1:
-            return int(np.argmax(logits))
-        ids, probabilities = distribution(logits, self.params)
-        cumulative = np.cumsum(probabilities)
-        chosen = np.searchsorted(cumulative, self._random.random() * cumulative[-1], side="right")
-        return int(ids[min(int(chosen), len(ids) - 1)])
+            return likeliest
+        ids, scores = survivors(logits, self.params)
+        chosen = pick(np.exp(scores), self._uniform())
+        return chosen if ids is None else int(ids[chosen])
+
+    def _uniform(self) -> float:
+        """The next number of the request's stream, in [0, 1) with 53 bits."""
+        return float((int(self._random.random_raw()) >> 11) * 2.0**-53)
 
 
-def distribution(
-    logits: NDArray[np.float32], params: SamplingParams
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def survivors(logits: Logits, params: SamplingParams) -> tuple[Indices | None, Scores]:
+    """Ids that may be drawn (None: all) and their logits over the temperature, the largest 0."""
+    with np.errstate(over="ignore"):  # a tiny temperature makes the rest impossible
+        scores = (logits - np.float64(logits.max())) / params.temperature
+    ids: Indices | None = None
+    for keep in filters_of(params):
+        kept = keep(scores)
+        ids = kept if ids is None else ids[kept]
+        scores = scores[kept]
+    return ids, scores - scores.max()
+
+
+def distribution(logits: Logits, params: SamplingParams) -> tuple[Indices, Scores]:
     """The ids that may be drawn, and their probabilities (float64, summing to 1)."""
-    scaled = logits.astype(np.float64) / params.temperature
-    ids = np.arange(len(scaled))
-    if 0 < params.top_k < len(scaled):
-        ids = np.sort(np.argpartition(-scaled, params.top_k - 1)[: params.top_k])
-    weights = np.exp(scaled[ids] - scaled[ids].max())
-    probabilities = weights / weights.sum()
-    if params.top_p < 1:
-        order = np.argsort(-probabilities, kind="stable")
-        before = np.cumsum(probabilities[order]) - probabilities[order]
-        kept = np.sort(order[before < params.top_p])
-        ids, probabilities = ids[kept], probabilities[kept] / probabilities[kept].sum()
-    return ids, probabilities
+    ids, scores = survivors(logits, params)
+    weights = np.exp(scores)
+    return np.arange(len(scores)) if ids is None else ids, weights / weights.sum()
+
+
+def pick(weights: Scores, uniform: float) -> int:
+    """The index at which the running sum of `weights` first exceeds `uniform` of its total."""
+    runs = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _RUN)))
+    goal = uniform * runs[-1]
+    run = _first_above(runs, goal)
+    inside = np.cumsum(weights[run * _RUN : (run + 1) * _RUN])
+    return run * _RUN + _first_above(inside, goal - (runs[run - 1] if run else 0.0))
+
+
+def _first_above(sums: Scores, goal: float) -> int:
+    """Index of the first of ascending `sums` above `goal`; of the last that grew, failing that."""
+    found = np.searchsorted(sums, goal, side="right")
+    return int(min(found, np.searchsorted(sums, sums[-1], side="left")))
