@@ -39,15 +39,16 @@ struct BoundMatrix {  // owns a reference to the array that holds the tiles
     Array<uint8_t, 2> tiles;
 };
 
-BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> tiles, int64_t rows, int64_t columns) {
+BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> tiles, int64_t rows,
+                        int64_t columns, int64_t num_matrices) {
     const WeightType type = weight_type(format);
-    require(rows >= 1 && columns >= 1, "a matrix needs rows and columns");
+    require(rows >= 1 && columns >= 1 && num_matrices >= 1, "a matrix needs rows and columns");
     require(tile_facts(type).float_bytes || columns % kBlock == 0, "columns must be a multiple of 32");
     auto matrix = std::make_shared<Matrix>();
-    *matrix = {type, rows, columns, tiles.data(), static_cast<int64_t>(tiles.shape(1))};
-    require(static_cast<int64_t>(tiles.shape(0)) == matrix->num_tiles() &&
+    *matrix = {type, rows, columns, num_matrices, tiles.data(), static_cast<int64_t>(tiles.shape(1))};
+    require(static_cast<int64_t>(tiles.shape(0)) == matrix->num_tiles() * num_matrices &&
                 matrix->tile_stride >= tile_bytes(type, columns),
-            "tiles must be (ceil(rows / 16), tile bytes)");
+            "tiles must be (matrices * ceil(rows / 16), tile bytes)");
     return {std::move(matrix), std::move(tiles)};
 }
 
@@ -75,11 +76,15 @@ public:
     BoundTape& operator=(const BoundTape&) = delete;
 
     int slot(int64_t width, int int8_parts) { return tape_.slot(width, int8_parts); }
-    void embed(const BoundMatrix& table, int out) { tape_.embed(keep(table), out); }
+    void embed(const BoundMatrix& table, const BoundMatrix* positions, int out) {
+        tape_.embed(keep(table), positions ? keep(*positions) : nullptr, out);
+    }
     void select_outputs(int in, int out) { tape_.select_outputs(in, out); }
-    void norm(int in, Array<float, 1> weight, float eps, int out) {
-        require(static_cast<int64_t>(weight.shape(0)) == width(in), "norm weight must match the width");
-        tape_.norm(in, keep(weight), eps, out);
+    void norm(int in, Array<float, 1> weight, std::optional<Array<float, 1>> bias, float eps, int out) {
+        require(static_cast<int64_t>(weight.shape(0)) == width(in) &&
+                    (!bias || bias->shape(0) == weight.shape(0)),
+                "norm weight and bias must match the width");
+        tape_.norm(in, keep(weight), bias ? keep(*bias) : nullptr, eps, out);
     }
     void linear(int in, const std::vector<BoundMatrix>& weights,
                 const std::vector<std::optional<Array<float, 1>>>& biases, int out, bool add) {
@@ -87,17 +92,16 @@ public:
         std::vector<LinearPart> parts;
         int64_t column = 0;
         for (size_t i = 0; i < weights.size(); ++i) {
-            const int64_t rows = weights[i].matrix->rows;
-            require(!biases[i] || static_cast<int64_t>(biases[i]->shape(0)) == rows,
-                    "bias must have one value per row");
-            parts.push_back({keep(weights[i]), biases[i] ? keep(*biases[i]) : nullptr, column});
-            column += rows;
+            parts.push_back(part(weights[i], biases[i], column));
+            column += weights[i].matrix->rows;
         }
         tape_.linear(in, std::move(parts), out, add);
     }
     void logits(int in, const BoundMatrix& weight) { tape_.logits(in, keep(weight)); }
     void store_kv(int qkv, const AttentionShape& shape, std::optional<Array<float, 2>> cos,
-                  std::optional<Array<float, 2>> sin, bool interleaved) {
+                  std::optional<Array<float, 2>> sin, bool interleaved,
+                  std::optional<Array<float, 1>> q_norm, std::optional<Array<float, 1>> k_norm,
+                  float eps) {
         RopeTable rope{nullptr, nullptr, 0, interleaved};
         if (cos && sin) {
             require(cos->shape(1) * 2 == static_cast<size_t>(shape.head_dim) &&
@@ -107,20 +111,40 @@ public:
             rope.sin = keep(*sin);
             rope.positions = static_cast<int64_t>(cos->shape(0));
         }
-        tape_.store_kv(qkv, shape, rope);
+        for (const auto* gain : {&q_norm, &k_norm})
+            require(!*gain || (*gain)->shape(0) == static_cast<size_t>(shape.head_dim),
+                    "head norms must have head_dim values");
+        tape_.store_kv(qkv, shape, rope,
+                       {q_norm ? keep(*q_norm) : nullptr, k_norm ? keep(*k_norm) : nullptr, eps});
     }
     void attend(int qkv, const AttentionShape& shape, std::optional<Array<float, 1>> sinks, int out) {
         require(!sinks || sinks->shape(0) == static_cast<size_t>(shape.num_heads), "one sink per query head");
         tape_.attend(qkv, shape, sinks ? keep(*sinks) : nullptr, out);
     }
-    void gate_up(int in, const BoundMatrix& gate, const BoundMatrix& up, int out) {
-        tape_.gate_up(in, keep(gate), keep(up), out);
+    void gate_up(int in, const BoundMatrix* gate, std::optional<Array<float, 1>> gate_bias,
+                 const BoundMatrix& up, std::optional<Array<float, 1>> up_bias,
+                 const std::string& activation, int out) {
+        tape_.gate_up(in, gate ? part(*gate, gate_bias) : LinearPart{nullptr, nullptr, 0},
+                      part(up, up_bias), activation_named(activation), out);
+    }
+    void moe(int in, int router, const BoundMatrix& gate, std::optional<Array<float, 2>> gate_bias,
+             const BoundMatrix& up, std::optional<Array<float, 2>> up_bias, const BoundMatrix& down,
+             std::optional<Array<float, 2>> down_bias, int num_experts_per_tok,
+             const std::string& routing, bool renormalize, const std::string& activation,
+             int residual) {
+        require(routing == "softmax_of_top_k" || routing == "top_k_of_softmax", "unknown routing");
+        const MoeShape shape{static_cast<int>(gate.matrix->num_matrices), num_experts_per_tok,
+                             routing == "softmax_of_top_k" ? Routing::SoftmaxOfTopK : Routing::TopKOfSoftmax,
+                             renormalize, activation_named(activation)};
+        tape_.moe(in, router, shape, stack(gate, gate_bias), stack(up, up_bias),
+                  stack(down, down_bias), residual);
     }
 
     void run(Array<int32_t, 1> ids, Array<int32_t, 1> positions, Array<int32_t, 1> sequences,
              Array<int32_t, 1> output_rows, const std::vector<KvArrays>& groups, int64_t num_sequences,
-             Writable<float, 2> logits) {
+             Writable<float, 2> logits, int num_experts_per_tok) {
         BatchView batch;
+        batch.num_experts_per_tok = num_experts_per_tok;
         batch.rows = static_cast<int64_t>(ids.shape(0));
         require(positions.shape(0) == ids.shape(0) && sequences.shape(0) == ids.shape(0),
                 "ids, positions and sequences must have equal lengths");
@@ -142,10 +166,28 @@ public:
         tape_.run(batch);
     }
 
+    int64_t max_rows(int num_experts_per_tok) const { return tape_.max_batch_rows(num_experts_per_tok); }
     int64_t scratch_bytes() const { return tape_.scratch_bytes(); }
     int64_t num_steps() const { return tape_.num_steps(); }
 
 private:
+    static Activation activation_named(const std::string& name) {
+        if (name == "silu") return Activation::Silu;
+        if (name == "clamped_swiglu") return Activation::ClampedSwiglu;
+        require(name == "gelu_tanh", "unknown activation");
+        return Activation::GeluTanh;
+    }
+    LinearPart part(const BoundMatrix& weight, const std::optional<Array<float, 1>>& bias, int64_t column = 0) {
+        require(!bias || static_cast<int64_t>(bias->shape(0)) == weight.matrix->rows,
+                "bias must have one value per row");
+        return {keep(weight), bias ? keep(*bias) : nullptr, column};
+    }
+    ExpertStack stack(const BoundMatrix& weight, const std::optional<Array<float, 2>>& bias) {
+        require(!bias || (static_cast<int64_t>(bias->shape(0)) == weight.matrix->num_matrices &&
+                          static_cast<int64_t>(bias->shape(1)) == weight.matrix->rows),
+                "biases must be (experts, rows)");
+        return {keep(weight), bias ? keep(*bias) : nullptr};
+    }
     int64_t width(int slot) const { return tape_.width(slot); }
     std::shared_ptr<Matrix> keep(const BoundMatrix& m) {
         kept_tiles_.push_back(m.tiles);
@@ -188,9 +230,9 @@ void bind_engine(nb::module_& m) {
         .def_prop_ro("threads", &Pool::num_threads);
 
     nb::class_<BoundMatrix>(m, "Matrix", "A weight matrix in the kernel layout; keeps its array alive.")
-        .def("__init__", [](BoundMatrix* self, const std::string& format, Array<uint8_t, 2> tiles, int64_t rows, int64_t columns) {
-            new (self) BoundMatrix(make_matrix(format, std::move(tiles), rows, columns));
-        }, "format"_a, "tiles"_a, "rows"_a, "columns"_a)
+        .def("__init__", [](BoundMatrix* self, const std::string& format, Array<uint8_t, 2> tiles, int64_t rows, int64_t columns, int64_t num_matrices) {
+            new (self) BoundMatrix(make_matrix(format, std::move(tiles), rows, columns, num_matrices));
+        }, "format"_a, "tiles"_a, "rows"_a, "columns"_a, "num_matrices"_a = 1)
         .def("decode_row", [](const BoundMatrix& self, int64_t row, Writable<float, 1> out) {
             require(row >= 0 && row < self.matrix->rows && static_cast<int64_t>(out.shape(0)) == self.matrix->columns,
                     "row must exist and out must have one value per column");
@@ -210,15 +252,17 @@ void bind_engine(nb::module_& m) {
     nb::class_<BoundTape>(m, "Tape", "A recorded forward pass; `run` executes it without the GIL.")
         .def(nb::init<std::shared_ptr<Pool>, const std::string&, int64_t>(), "pool"_a, "isa"_a, "max_rows"_a)
         .def("slot", &BoundTape::slot, "width"_a, "int8_parts"_a)
-        .def("embed", &BoundTape::embed, "table"_a, "out"_a)
+        .def("embed", &BoundTape::embed, "table"_a, "positions"_a.none(), "out"_a)
         .def("select_outputs", &BoundTape::select_outputs, "source"_a, "out"_a)
-        .def("norm", &BoundTape::norm, "source"_a, "weight"_a, "eps"_a, "out"_a)
+        .def("norm", &BoundTape::norm, "source"_a, "weight"_a, "bias"_a.none(), "eps"_a, "out"_a)
         .def("linear", &BoundTape::linear, "source"_a, "weights"_a, "biases"_a, "out"_a, "add"_a)
         .def("logits", &BoundTape::logits, "source"_a, "weight"_a)
-        .def("store_kv", &BoundTape::store_kv, "qkv"_a, "shape"_a, "cos"_a.none(), "sin"_a.none(), "interleaved"_a)
+        .def("store_kv", &BoundTape::store_kv, "qkv"_a, "shape"_a, "cos"_a.none(), "sin"_a.none(), "interleaved"_a, "q_norm"_a.none(), "k_norm"_a.none(), "eps"_a)
         .def("attend", &BoundTape::attend, "qkv"_a, "shape"_a, "sinks"_a.none(), "out"_a)
-        .def("gate_up", &BoundTape::gate_up, "source"_a, "gate"_a, "up"_a, "out"_a)
-        .def("run", &BoundTape::run, "ids"_a, "positions"_a, "sequences"_a, "output_rows"_a, "groups"_a, "num_sequences"_a, "logits"_a)
+        .def("gate_up", &BoundTape::gate_up, "source"_a, "gate"_a.none(), "gate_bias"_a.none(), "up"_a, "up_bias"_a.none(), "activation"_a, "out"_a)
+        .def("moe", &BoundTape::moe, "source"_a, "router"_a, "gate"_a, "gate_bias"_a.none(), "up"_a, "up_bias"_a.none(), "down"_a, "down_bias"_a.none(), "num_experts_per_tok"_a, "routing"_a, "renormalize"_a, "activation"_a, "residual"_a)
+        .def("run", &BoundTape::run, "ids"_a, "positions"_a, "sequences"_a, "output_rows"_a, "groups"_a, "num_sequences"_a, "logits"_a, "num_experts_per_tok"_a = 0)
+        .def("max_rows", &BoundTape::max_rows, "num_experts_per_tok"_a, "Tokens that one run can take; 0 experts: as recorded.")
         .def_prop_ro("scratch_bytes", &BoundTape::scratch_bytes)
         .def_prop_ro("num_steps", &BoundTape::num_steps);
 }

@@ -1,4 +1,4 @@
-// A weight matrix in the kernel layout: 16-row tiles, one after another.
+// A weight matrix, or a stack of experts' matrices, in the kernel layout: 16-row tiles in order.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -19,13 +19,16 @@ WeightType weight_type(const std::string& name);  // throws std::invalid_argumen
 
 struct Matrix {
     WeightType type;
-    int64_t rows, columns;
+    int64_t rows, columns;  // of one matrix
+    int64_t num_matrices;   // 1, or the number of experts; each begins a tile of its own
     const uint8_t* tiles;
     int64_t tile_stride;  // bytes from one tile to the next
 
     bool is_float() const { return tile_facts(type).float_bytes != 0; }
     int64_t num_tiles() const { return (rows + kTileRows - 1) / kTileRows; }
-    const uint8_t* tile(int64_t index) const { return tiles + index * tile_stride; }
+    const uint8_t* tile(int64_t index, int64_t matrix = 0) const {
+        return tiles + (matrix * num_tiles() + index) * tile_stride;
+    }
     // out[0 .. columns) = row `row`, decoded exactly as the number format defines
     void decode_row(int64_t row, float* out) const;
 };

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
 
 #include "engine/tape.h"
 
@@ -42,5 +45,38 @@ struct Step {
         return on_outputs ? frame.batch.num_outputs : frame.batch.rows;
     }
 };
+
+using Slot = Tape::Slot;
+
+constexpr int64_t kColumnBlock = 120;  // rows of activations that stay in L2 under a weight tile
+
+inline float* row(const Slot& s, int64_t r) { return s.f + r * s.stride; }
+
+inline void quantize(const Kernels& k, const float* x, const Slot& out, int64_t r, int64_t first_column,
+              int64_t n) {
+    const int64_t at = r * (out.q.columns / kBlock) + first_column / kBlock;
+    k.quantize_row(x, n, out.q.q + r * out.q.columns + first_column, out.q.d + at, out.q.ds + at,
+                   out.q.sum + at);
+}
+
+// tile (16 rows of the weight) times activation rows [c, c + n) into out[n][16]; weights are
+// multiplied as integers where both sides have that form
+inline void multiply(const Kernels& k, const Matrix& w, const uint8_t* tile, const Slot& in, int64_t c,
+              int64_t n, float* out, int64_t out_stride) {
+    const int type = static_cast<int>(w.type);
+    if (in.int8_parts && !w.is_float()) k.q8_matmul[type](tile, in.q, c, n, out, out_stride);
+    else k.f32_matmul[type](tile, w.columns, row(in, c), in.stride, n, out, out_stride);
+}
+
+// y[i][0 .. 16) += bias[0 .. width); nothing when bias is null
+inline void add_bias(float* y, int64_t n, int64_t stride, const float* bias, int64_t width) {
+    if (!bias) return;
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < width; ++j) y[i * stride + j] += bias[j];
+}
+
+inline void require(bool condition, const char* message) {
+    if (!condition) throw std::invalid_argument(message);
+}
 
 }  // namespace ingle

@@ -2,8 +2,10 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "engine/matrix.h"
@@ -33,6 +35,7 @@ struct BatchView {
     int64_t num_sequences;
     float* logits;  // (R, logits_stride)
     int64_t logits_stride;
+    int num_experts_per_tok;  // 0: as recorded
 };
 
 struct RopeTable {
@@ -40,6 +43,13 @@ struct RopeTable {
     const float* sin;
     int64_t positions;
     bool interleaved;  // pairs (2i, 2i+1); else (i, i + head_dim / 2)
+};
+
+// Norms of q and k, head by head before rotation; null weights: none.
+struct HeadNorms {
+    const float* q;  // (head_dim,)
+    const float* k;
+    float eps;
 };
 
 struct AttentionShape {
@@ -55,7 +65,20 @@ struct LinearPart {
     int64_t column;
 };
 
+struct ExpertStack {
+    std::shared_ptr<Matrix> weight;
+    const float* bias;  // (experts, rows) or null
+};
+
+struct MoeShape {
+    int num_experts, num_experts_per_tok;
+    Routing routing;
+    bool renormalize;
+    Activation activation;
+};
+
 struct Step;
+struct MoeBuffers;
 
 class Tape {
 public:
@@ -64,31 +87,38 @@ public:
 
     // Slots: rows of floats and, if int8_parts is not 0, of 8-bit blocks beside them. With 2 parts
     // the remainder of the first is quantized again: row r lies in 8-bit rows 2r and 2r + 1.
-    int slot(int64_t width, int int8_parts);
+    // `ranks` rows for each row of the batch.
+    int slot(int64_t width, int int8_parts, int64_t ranks = 1);
 
-    void embed(std::shared_ptr<Matrix> table, int out);
+    void embed(std::shared_ptr<Matrix> table, std::shared_ptr<Matrix> positions, int out);
     void select_outputs(int in, int out);
-    void norm(int in, const float* weight, float eps, int out);
+    // With a bias it is LayerNorm, without RMSNorm.
+    void norm(int in, const float* weight, const float* bias, float eps, int out);
     // Several weights that share an input, such as q, k and v, are one step.
     void linear(int in, std::vector<LinearPart> parts, int out, bool add);
     void logits(int in, std::shared_ptr<Matrix> weight);
-    void store_kv(int qkv, const AttentionShape& shape, const RopeTable& rope);
+    void store_kv(int qkv, const AttentionShape& shape, const RopeTable& rope, const HeadNorms& norms);
     void attend(int qkv, const AttentionShape& shape, const float* sinks, int out);
-    void gate_up(int in, std::shared_ptr<Matrix> gate, std::shared_ptr<Matrix> up, int out);
+    // gate has no weight for GeluTanh.
+    void gate_up(int in, const LinearPart& gate, const LinearPart& up, Activation activation, int out);
+    // residual += weighted experts of `in`, chosen by the float slot `router`.
+    void moe(int in, int router, const MoeShape& shape, const ExpertStack& gate,
+             const ExpertStack& up, const ExpertStack& down, int residual);
 
     // Checks the batch against what was recorded; throws std::invalid_argument.
     void check(const BatchView& batch) const;
     void run(const BatchView& batch);
 
-    int64_t max_rows() const { return max_rows_; }
+    // Tokens that one run can take when each goes to so many experts (0: as recorded).
+    int64_t max_batch_rows(int num_experts_per_tok) const;
     int64_t scratch_bytes() const { return scratch_bytes_; }
     int64_t width(int slot) const { return at(slot).width; }
     int64_t num_steps() const { return static_cast<int64_t>(steps_.size()); }
 
     struct Slot {
         int64_t width = 0, stride = 0;
-        float* f = nullptr;  // (max_rows, stride)
-        Q8Rows q{};          // (max_rows * int8_parts, width)
+        float* f = nullptr;  // (rows, stride)
+        Q8Rows q{};          // (rows * int8_parts, width)
         int int8_parts = 0;
     };
 
@@ -108,6 +138,14 @@ private:
     std::vector<std::unique_ptr<Step>> steps_;
     int64_t vocabulary_ = 0, rope_positions_ = INT64_MAX, logits_width_ = 0;
     bool outputs_selected_ = false;
+    // Layers run one after another: slots of one role and shape are shared.
+    int shared_slot(const std::string& role, int64_t width, int int8_parts, int64_t ranks);
+    std::shared_ptr<MoeBuffers> moe_buffers(int num_experts, int64_t capacity);
+
+    std::map<std::tuple<std::string, int64_t, int, int64_t>, int> shared_slots_;
+    std::vector<std::shared_ptr<MoeBuffers>> moe_buffers_;
+    int64_t moe_capacity_ = INT64_MAX;  // (row, rank) pairs that the smallest MoE layer holds
+    int max_ranks_ = INT32_MAX, default_ranks_ = 0;
     std::vector<AttentionShape> attentions_;  // one per (group, window): what check() must see
 };
 

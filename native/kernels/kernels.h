@@ -35,6 +35,21 @@ struct AttendArgs {
     int heads, head_dim;     // head_dim % 16 == 0, at most 256
 };
 
+enum class Activation : int { Silu, ClampedSwiglu, GeluTanh, Count };
+enum class Routing : int { SoftmaxOfTopK, TopKOfSoftmax };
+
+// Router logits of one token to its experts, best first; ties go to the lower index.
+struct RouteArgs {
+    const float* logits;  // (num_experts,)
+    int num_experts;      // at most kMaxExperts
+    int ranks;            // experts to choose
+    Routing routing;
+    bool renormalize;     // TopKOfSoftmax: divide by the sum of the chosen
+    int32_t* ids;         // (ranks,)
+    float* weights;       // (ranks,)
+};
+constexpr int kMaxExperts = 1024;
+
 struct Kernels {
     const char* isa;
     // out[c * out_stride + r], r < 16: one 16-row tile times columns c of x, all rows written
@@ -45,7 +60,14 @@ struct Kernels {
                                      int64_t out_stride);
     void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
     void (*quantize_row)(const float* x, int64_t n, int8_t* q, float* d, float* ds, int32_t* sum);
-    void (*silu_mul)(const float* gate, const float* up, int64_t n, float* y);  // n % 16 == 0
+    void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps,
+                       float* y);
+    // n % 16 == 0; gate is null for GeluTanh
+    void (*activate[static_cast<int>(Activation::Count)])(const float* gate, const float* up,
+                                                          int64_t n, float* y);
+    // total += weight * y by fma, n % 16 == 0
+    void (*add_weighted)(float weight, const float* y, int64_t n, float* total);
+    void (*route)(const RouteArgs& args);
     void (*attend)(const AttendArgs& args);
 };
 

@@ -141,37 +141,75 @@ struct FloatBF16 {
     static INLINE F load(const uint8_t* p) { return f_load_bf16(p); }
 };
 
-template <class T, int N>
-INLINE void f32_matmul_columns(const uint8_t* tile, int64_t width, const float* x, int64_t x_stride,
-                               float* out, int64_t out_stride) {
-    F acc[N];
-#pragma GCC unroll 4
-    for (int c = 0; c < N; ++c) acc[c] = f_zero();
-    for (int64_t start = 0; start < width; start += kBlock) {
-        const int64_t stop = start + kBlock < width ? start + kBlock : width;
-        F part[N];
-#pragma GCC unroll 4
-        for (int c = 0; c < N; ++c) part[c] = f_zero();
-        for (int64_t k = start; k < stop; ++k) {
-            const F w = T::load(tile + k * kTileRows * T::kBytes);
-#pragma GCC unroll 4
-            for (int c = 0; c < N; ++c) part[c] = f_fma(w, f_set1(x[c * x_stride + k]), part[c]);
+// 32 columns of a tile as floats, column by column.
+template <class T>
+struct AsFloat {
+    static INLINE void block(const uint8_t* tile, int64_t, int64_t start, int64_t count, float* w) {
+        for (int64_t k = 0; k < count; ++k)
+            f_store(w + k * kTileRows, T::load(tile + (start + k) * kTileRows * T::kBytes));
+    }
+};
+
+// The same of a block format: scale * code, plus the minimum where there is one.
+template <class T>
+struct BlockAsFloat {
+    static INLINE void block(const uint8_t* tile, int64_t width, int64_t start, int64_t, float* w) {
+        const int64_t blocks = width / kBlock, b = start / kBlock;
+        const uint8_t* scales = tile + blocks * T::kQuantBytes;
+        const uint8_t* minima = scales + blocks * kTileRows * T::kScaleBytes;
+        B groups[kGroups];
+        T::quants(tile + b * T::kQuantBytes, groups);
+        const F scale = T::scale(scales + b * kTileRows * T::kScaleBytes);
+        for (int g = 0; g < kGroups; ++g) {
+            uint8_t codes[64];
+            __builtin_memcpy(codes, &groups[g], 64);
+            for (int j = 0; j < 4; ++j) {
+                float values[kTileRows];
+                for (int r = 0; r < kTileRows; ++r) {
+                    const uint8_t code = codes[4 * r + j];
+                    values[r] = static_cast<float>(T::kSigned && !kBiasedSigned
+                                                       ? static_cast<int8_t>(code)
+                                                       : static_cast<int>(code) - T::kOffset);
+                }
+                F value = f_mul(scale, f_load(values));
+                if constexpr (T::kAffine) value = f_add(value, f_load_f16(minima + b * kTileRows * 2));
+                f_store(w + (4 * g + j) * kTileRows, value);
+            }
         }
+    }
+};
+
+template <int N>
+INLINE void f32_columns(const float* w, int64_t count, const float* x, int64_t x_stride, float* out,
+                        int64_t out_stride, bool first) {
+    F part[N];
 #pragma GCC unroll 4
-        for (int c = 0; c < N; ++c) acc[c] = f_add(acc[c], part[c]);
+    for (int c = 0; c < N; ++c) part[c] = f_zero();
+    for (int64_t k = 0; k < count; ++k) {
+        const F weight = f_load(w + k * kTileRows);
+#pragma GCC unroll 4
+        for (int c = 0; c < N; ++c) part[c] = f_fma(weight, f_set1(x[c * x_stride + k]), part[c]);
     }
 #pragma GCC unroll 4
-    for (int c = 0; c < N; ++c) f_store(out + c * out_stride, acc[c]);
+    for (int c = 0; c < N; ++c)
+        f_store(out + c * out_stride, first ? part[c] : f_add(f_load(out + c * out_stride), part[c]));
 }
 
 template <class T>
 void f32_matmul(const uint8_t* tile, int64_t width, const float* x, int64_t x_stride,
                 int64_t num_columns, float* out, int64_t out_stride) {
-    int64_t c = 0;
-    for (; c + 4 <= num_columns; c += 4)
-        f32_matmul_columns<T, 4>(tile, width, x + c * x_stride, x_stride, out + c * out_stride, out_stride);
-    for (; c < num_columns; ++c)
-        f32_matmul_columns<T, 1>(tile, width, x + c * x_stride, x_stride, out + c * out_stride, out_stride);
+    alignas(64) float w[kBlock * kTileRows];
+    for (int64_t start = 0; start < width; start += kBlock) {
+        const int64_t count = start + kBlock < width ? kBlock : width - start;
+        T::block(tile, width, start, count, w);
+        int64_t c = 0;
+        for (; c + 4 <= num_columns; c += 4)
+            f32_columns<4>(w, count, x + c * x_stride + start, x_stride, out + c * out_stride,
+                           out_stride, start == 0);
+        for (; c < num_columns; ++c)
+            f32_columns<1>(w, count, x + c * x_stride + start, x_stride, out + c * out_stride,
+                           out_stride, start == 0);
+    }
 }
 
 // --- rows ----------------------------------------------------------------------------------------
@@ -224,6 +262,25 @@ INLINE F f_exp(F x) {
     return f_where_lt(x, f_set1(-87.3f), f_zero(), f_mul(p, f_pow2(n)));
 }
 
+// LayerNorm (Ba et al. 2016): sums lane by lane as above, the bias added by fma.
+void layer_norm(const float* x, const float* weight, const float* bias, int64_t n, float eps, float* y) {
+    const auto load = [&](int64_t i) {
+        if (i + 16 <= n) return f_load(x + i);
+        float tail[16] = {};
+        for (int64_t j = i; j < n; ++j) tail[j - i] = x[j];
+        return f_load(tail);
+    };
+    F sums = f_zero(), squares = f_zero();
+    for (int64_t i = 0; i < n; i += 16) sums = f_add(sums, load(i));
+    const float mean = f_sum(sums) / static_cast<float>(n);
+    for (int64_t i = 0; i < n; i += 16) {
+        const F centred = f_keep(f_sub(load(i), f_set1(mean)), f_zero(), 0, n - i < 16 ? int(n - i) : 16);
+        squares = f_fma(centred, centred, squares);
+    }
+    const float inverse = 1.0f / __builtin_sqrtf(f_sum(squares) / static_cast<float>(n) + eps);
+    for (int64_t i = 0; i < n; ++i) y[i] = __builtin_fmaf((x[i] - mean) * inverse, weight[i], bias[i]);
+}
+
 // SwiGLU of Llama: gate / (1 + e^-gate) * up
 void silu_mul(const float* gate, const float* up, int64_t n, float* y) {
     for (int64_t i = 0; i < n; i += 16) {
@@ -231,6 +288,71 @@ void silu_mul(const float* gate, const float* up, int64_t n, float* y) {
         const F denominator = f_add(f_set1(1.0f), f_exp(f_sub(f_zero(), g)));
         f_store(y + i, f_mul(f_div(g, denominator), f_load(up + i)));
     }
+}
+
+// SwiGLU of gpt-oss: a = min(gate, 7), b = clamp(up, -7, 7), a / (1 + e^(-1.702 a)) * (b + 1)
+void clamped_swiglu(const float* gate, const float* up, int64_t n, float* y) {
+    const F limit = f_set1(7.0f), one = f_set1(1.0f);
+    for (int64_t i = 0; i < n; i += 16) {
+        const F a = f_min(f_load(gate + i), limit);
+        const F b = f_min(f_max(f_load(up + i), f_set1(-7.0f)), limit);
+        const F swish = f_div(a, f_add(one, f_exp(f_mul(a, f_set1(-1.702f)))));
+        f_store(y + i, f_mul(swish, f_add(b, one)));
+    }
+}
+
+// GELU (Hendrycks and Gimpel 2016), tanh approximation: x / (1 + e^(-2u)),
+// u = sqrt(2 / pi) * (x + 0.044715 x^3)
+void gelu_tanh(const float*, const float* up, int64_t n, float* y) {
+    for (int64_t i = 0; i < n; i += 16) {
+        const F x = f_load(up + i);
+        const F cubic = f_fma(f_mul(f_mul(x, x), x), f_set1(0.044715f), x);
+        const F power = f_exp(f_mul(cubic, f_set1(-1.5957691216057308f)));
+        f_store(y + i, f_div(x, f_add(f_set1(1.0f), power)));
+    }
+}
+
+// --- mixture of experts --------------------------------------------------------------------------
+
+void add_weighted(float weight, const float* y, int64_t n, float* total) {
+    for (int64_t i = 0; i < n; i += 16)
+        f_store(total + i, f_fma(f_set1(weight), f_load(y + i), f_load(total + i)));
+}
+
+// e[i] = e^(x[i] - shift); returns the sum, lane by lane
+INLINE float shifted_exp(const float* x, int n, float shift, float* e) {
+    F sum = f_zero();
+    for (int i = 0; i < n; i += 16) {
+        float padded[16] = {};
+        for (int j = 0; j < 16 && i + j < n; ++j) padded[j] = x[i + j];
+        const F y = f_keep(f_exp(f_sub(f_load(padded), f_set1(shift))), f_zero(), 0, n - i);
+        f_store(padded, y);
+        for (int j = 0; j < 16 && i + j < n; ++j) e[i + j] = padded[j];
+        sum = f_add(sum, y);
+    }
+    return f_sum(sum);
+}
+
+void route(const RouteArgs& a) {
+    bool taken[kMaxExperts] = {};
+    float chosen[kMaxExperts], scratch[kMaxExperts];
+    for (int rank = 0; rank < a.ranks; ++rank) {
+        int best = -1;
+        for (int e = 0; e < a.num_experts; ++e)
+            if (!taken[e] && (best < 0 || a.logits[e] > a.logits[best])) best = e;
+        taken[best] = true;
+        a.ids[rank] = best;
+        chosen[rank] = a.logits[best];
+    }
+    shifted_exp(chosen, a.ranks, chosen[0], a.weights);
+    if (a.routing == Routing::TopKOfSoftmax) {
+        const float all = shifted_exp(a.logits, a.num_experts, chosen[0], scratch);
+        for (int rank = 0; rank < a.ranks; ++rank) a.weights[rank] /= all;
+        if (!a.renormalize) return;
+    }
+    float total = a.weights[0];
+    for (int rank = 1; rank < a.ranks; ++rank) total += a.weights[rank];
+    for (int rank = 0; rank < a.ranks; ++rank) a.weights[rank] /= total;
 }
 
 // --- attention -----------------------------------------------------------------------------------
@@ -363,10 +485,15 @@ constexpr Kernels kTable = {
     kIsa,
     {nullptr, nullptr, nullptr, q8_matmul<TypeQ8_0>, q8_matmul<TypeQ4_0>, q8_matmul<TypeQ4_1>,
      q8_matmul<TypeIQ4_NL>, q8_matmul<TypeMXFP4>},
-    {f32_matmul<FloatF32>, f32_matmul<FloatF16>, f32_matmul<FloatBF16>, nullptr, nullptr, nullptr,
-     nullptr, nullptr},
+    {f32_matmul<AsFloat<FloatF32>>, f32_matmul<AsFloat<FloatF16>>, f32_matmul<AsFloat<FloatBF16>>,
+     f32_matmul<BlockAsFloat<TypeQ8_0>>, f32_matmul<BlockAsFloat<TypeQ4_0>>,
+     f32_matmul<BlockAsFloat<TypeQ4_1>>, f32_matmul<BlockAsFloat<TypeIQ4_NL>>,
+     f32_matmul<BlockAsFloat<TypeMXFP4>>},
     rms_norm,
     quantize_row,
-    silu_mul,
+    layer_norm,
+    {silu_mul, clamped_swiglu, gelu_tanh},
+    add_weighted,
+    route,
     attend,
 };

@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 
 from ingle.errors import UnsupportedError
 from ingle.models.checkpoint import Checkpoint
-from ingle.ops import AttentionShape, Linear, Norm, Ops, RopeTable, Weight
-
-X = TypeVar("X")
+from ingle.ops import (
+    AttentionShape,
+    Linear,
+    Norm,
+    Ops,
+    RopeTable,
+    Rotation,
+    Weight,
+    X,
+)
 
 
 @dataclass(frozen=True)
@@ -128,12 +134,12 @@ class Llama:
         return [layer.shape for layer in self.layers]
 
     @cached_property
-    def rope(self) -> RopeTable:
+    def rotation(self) -> Rotation:
         """theta^(-2i / head_dim), i < head_dim / 2."""
         c = self.config
         exponents = np.arange(0, c.head_dim, 2, dtype=np.float32) / np.float32(c.head_dim)
         frequencies = (1.0 / c.rope_theta ** exponents.astype(np.float64)).astype(np.float32)
-        return RopeTable(frequencies, self._context_tokens, interleaved=True)
+        return Rotation(RopeTable(frequencies, self._context_tokens, interleaved=True))
 
     def embed(self, ops: Ops[X]) -> X:
         """(T, hidden_size)."""
@@ -143,7 +149,7 @@ class Llama:
         """x + attention, then + SwiGLU: (T, hidden_size)."""
         w = self.layers[index]
         q, k, v = ops.qkv(x, w.input_layernorm, w.q_proj, w.k_proj, w.v_proj)
-        attended = ops.attention(q, k, v, w.shape, self.rope)
+        attended = ops.attention(q, k, v, w.shape, self.rotation)
         x = ops.attention_out(x, attended, w.o_proj)
         return ops.mlp(x, w.post_attention_layernorm, w.gate_proj, w.up_proj, w.down_proj)
 

@@ -1,22 +1,42 @@
 """Owns the vocabulary between a model and a backend: operations, shapes, batches, KV layout."""
 
 from ingle.ops.batch import Batch, KvStore, KvView
-from ingle.ops.protocol import Backend, Linear, Model, Norm, Ops
+from ingle.ops.protocol import (
+    Activation,
+    Backend,
+    Experts,
+    Linear,
+    Model,
+    Moe,
+    Norm,
+    Ops,
+    PrimitiveOps,
+    Rotation,
+    Routing,
+    X,
+)
 from ingle.ops.shape import PAGE_TOKENS, AttentionShape, KvLayout, RopeTable, Weight, WeightMeta
 
 __all__ = [
     "PAGE_TOKENS",
+    "Activation",
     "AttentionShape",
     "Backend",
     "Batch",
+    "Experts",
     "KvLayout",
     "KvStore",
     "KvView",
     "Linear",
     "Model",
+    "Moe",
     "Norm",
     "Ops",
+    "PrimitiveOps",
     "RopeTable",
+    "Rotation",
+    "Routing",
     "Weight",
     "WeightMeta",
+    "X",
 ]

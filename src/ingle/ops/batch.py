@@ -5,8 +5,8 @@ It declares what it needs of the KV cache (`KvStore`, `KvView`); the runtime imp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -37,7 +37,7 @@ class Batch:
     """Tokens to run together, T rows of them.
 
     ids, positions, sequences: int32 (T,); `sequences` indexes `views`.
-    output_rows: int32 (R,), the rows whose logits are wanted.
+    output_rows: int32 (R,), ascending, the rows whose logits are wanted.
     """
 
     ids: NDArray[np.int32]
@@ -46,6 +46,7 @@ class Batch:
     output_rows: NDArray[np.int32]
     store: KvStore
     views: Sequence[KvView]
+    num_experts_per_tok: int | None = None  # None: as many as the model says
 
     @classmethod
     def chunk(
@@ -55,6 +56,7 @@ class Batch:
         store: KvStore,
         view: KvView,
         output_rows: Sequence[int],
+        num_experts_per_tok: int | None = None,
     ) -> Batch:
         """Consecutive tokens of one sequence, the first at absolute position `start`."""
         count = len(ids)
@@ -65,7 +67,26 @@ class Batch:
             np.asarray(output_rows, np.int32),
             store,
             (view,),
+            num_experts_per_tok,
         )
+
+    def parts(self, max_rows: int) -> Iterator[Batch]:
+        """The batch cut into runs of at most `max_rows` tokens, in order."""
+        if len(self.ids) <= max_rows:
+            yield self
+            return
+        for start in range(0, len(self.ids), max_rows):
+            rows = slice(start, start + max_rows)
+            wanted = self.output_rows[
+                (self.output_rows >= start) & (self.output_rows < start + max_rows)
+            ]
+            yield replace(
+                self,
+                ids=self.ids[rows],
+                positions=self.positions[rows],
+                sequences=self.sequences[rows],
+                output_rows=(wanted - start).astype(np.int32),
+            )
 
     def page_tables(self, group: int) -> NDArray[np.int32]:
         """int32 (sequences, pages), short tables filled with page 0."""

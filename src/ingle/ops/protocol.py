@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from ingle.ops.batch import Batch
 from ingle.ops.shape import AttentionShape, RopeTable, Weight
 
 X = TypeVar("X")
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True)
@@ -32,24 +34,140 @@ class Linear:
 
 @dataclass(frozen=True)
 class Norm:
-    """RMSNorm with a gain (width,); `eps` is added to the mean square."""
+    """RMSNorm (Zhang and Sennrich 2019), or with a bias LayerNorm (Ba et al. 2016).
+
+    weight and bias (width,); `eps` is added to the mean square, or to the variance.
+    """
 
     weight: Weight
     eps: float
+    bias: Weight | None = None
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What happens to heads before attention: norms of q and k per head, then rotation.
+
+    rope None: positions entered with the embedding (GPT-2). q_norm, k_norm (head_dim,): Qwen3.
+    """
+
+    rope: RopeTable | None = None
+    q_norm: Norm | None = None
+    k_norm: Norm | None = None
+
+
+class Activation(Enum):
+    """What joins gate and up. GELU has no gate: it takes `up` alone."""
+
+    SILU = "silu"  # gate * sigmoid(gate) * up
+    CLAMPED_SWIGLU = "clamped_swiglu"  # gpt-oss: see `GPT_OSS_ALPHA`
+    GELU_TANH = "gelu_tanh"  # GPT-2: tanh approximation
+
+
+GPT_OSS_ALPHA = 1.702  # a * sigmoid(alpha * a) * (b + 1), a = min(gate, limit),
+GPT_OSS_LIMIT = 7.0  # b = clamp(up, -limit, limit)
+
+
+class Routing(Enum):
+    """How router logits become the weights of the chosen experts."""
+
+    SOFTMAX_OF_TOP_K = "softmax_of_top_k"  # gpt-oss: choose, then softmax over the chosen
+    TOP_K_OF_SOFTMAX = "top_k_of_softmax"  # Qwen3-MoE: softmax over all, choose, renormalize
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A stack of linear layers: weight (num_local_experts, out, in), bias (num_local_experts, out).
+
+    A handle of three dimensions: expert e's rows are one matrix.
+    """
+
+    weight: Weight
+    bias: Weight | None = None
+
+
+@dataclass(frozen=True)
+class Moe:
+    """A mixture of experts: router (num_local_experts, hidden_size) and three stacks.
+
+    renormalize: divide the chosen weights by their sum (TOP_K_OF_SOFTMAX only).
+    """
+
+    router: Linear
+    gate: Experts
+    up: Experts
+    down: Experts
+    num_local_experts: int
+    num_experts_per_tok: int
+    routing: Routing
+    activation: Activation
+    renormalize: bool = True
 
 
 class Ops(ABC, Generic[X]):
-    """One forward pass over one batch."""
+    """One forward pass over one batch, in the composites that models are written in."""
+
+    @abstractmethod
+    def embed(self, table: Weight, positions: Weight | None = None) -> X:
+        """Rows of `table` (vocab_size, hidden_size) for the batch's ids, plus those of `positions`
+        (max_position_embeddings, hidden_size) for its positions: (T, hidden_size)."""
+
+    @abstractmethod
+    def qkv(self, x: X, norm: Norm, q: Linear, k: Linear, v: Linear) -> tuple[X, X, X]:
+        """Normalized input times three weights."""
+
+    @abstractmethod
+    def attention(
+        self,
+        q: X,
+        k: X,
+        v: X,
+        shape: AttentionShape,
+        rotation: Rotation,
+        sinks: Weight | None = None,
+    ) -> X:
+        """Normalized and rotated q and k, then attention: (T, heads * head_dim)."""
+
+    @abstractmethod
+    def attention_out(self, x: X, attended: X, out: Linear) -> X:
+        """Residual x plus the output projection."""
+
+    @abstractmethod
+    def mlp(
+        self,
+        x: X,
+        norm: Norm,
+        gate: Linear | None,
+        up: Linear,
+        down: Linear,
+        activation: Activation = Activation.SILU,
+    ) -> X:
+        """Residual x plus down(activation(gate(h), up(h))) of the normalized h."""
+
+    @abstractmethod
+    def moe(self, x: X, norm: Norm, moe: Moe) -> X:
+        """Residual x plus the weighted sum of the chosen experts, added in the router's order."""
+
+    @abstractmethod
+    def logits(self, x: X, norm: Norm, head: Linear) -> X:
+        """(R, vocab_size) of the rows that the batch wants."""
+
+
+class PrimitiveOps(Ops[X], Generic[X, Choice]):
+    """Composites written in primitives. Whoever inherits them sees every inner activation.
+
+    `Choice`: which experts each row goes to, and how much.
+    """
 
     # --- primitives ---
 
     @abstractmethod
-    def embed(self, table: Weight) -> X:
-        """Rows of `table` (vocab_size, hidden_size) for the batch's ids: (T, hidden_size)."""
+    def norm(self, x: X, norm: Norm) -> X:
+        """RMSNorm or LayerNorm, row by row."""
 
     @abstractmethod
-    def norm(self, x: X, norm: Norm) -> X:
-        """x / sqrt(mean(x^2) + eps) * gain, row by row."""
+    def head_norm(self, x: X, norm: Norm, head_dim: int) -> X:
+        """RMSNorm of each head of (T, heads * head_dim)."""
 
     @abstractmethod
     def linear(self, x: X, linear: Linear, precise: bool = False) -> X:
@@ -68,8 +186,20 @@ class Ops(ABC, Generic[X]):
         """x + y."""
 
     @abstractmethod
-    def silu_mul(self, gate: X, up: X) -> X:
-        """gate * sigmoid(gate) * up."""
+    def activate(self, activation: Activation, gate: X | None, up: X) -> X:
+        """The hidden state of an MLP from its projections; gate is None for GELU_TANH."""
+
+    @abstractmethod
+    def route(self, logits: X, moe: Moe) -> Choice:
+        """The experts of each row in descending order of weight; ties go to the lower index."""
+
+    @abstractmethod
+    def expert_linear(self, x: X, experts: Experts, choice: Choice, rank: int) -> X:
+        """Each row through its expert of the given rank: (T, in) -> (T, out)."""
+
+    @abstractmethod
+    def add_weighted(self, total: X | None, y: X, choice: Choice, rank: int) -> X:
+        """total + weight of the rank * y; total None is zero."""
 
     @abstractmethod
     def select_outputs(self, x: X) -> X:
@@ -88,23 +218,55 @@ class Ops(ABC, Generic[X]):
         k: X,
         v: X,
         shape: AttentionShape,
-        rope: RopeTable,
+        rotation: Rotation,
         sinks: Weight | None = None,
     ) -> X:
-        """Rotated q and k, then attention: (T, heads * head_dim)."""
-        q = self.rope(q, shape, rope)
-        k = self.rope(k, shape, rope)
+        """Normalized and rotated q and k, then attention: (T, heads * head_dim)."""
+        if rotation.q_norm is not None:
+            q = self.head_norm(q, rotation.q_norm, shape.head_dim)
+        if rotation.k_norm is not None:
+            k = self.head_norm(k, rotation.k_norm, shape.head_dim)
+        if rotation.rope is not None:
+            q = self.rope(q, shape, rotation.rope)
+            k = self.rope(k, shape, rotation.rope)
         return self.attend(q, k, v, shape, sinks)
 
     def attention_out(self, x: X, attended: X, out: Linear) -> X:
         """Residual x plus the output projection."""
         return self.add(x, self.linear(attended, out))
 
-    def mlp(self, x: X, norm: Norm, gate: Linear, up: Linear, down: Linear) -> X:
-        """Residual x plus SwiGLU: down(silu(gate(h)) * up(h)) of the normalized h."""
+    def mlp(
+        self,
+        x: X,
+        norm: Norm,
+        gate: Linear | None,
+        up: Linear,
+        down: Linear,
+        activation: Activation = Activation.SILU,
+    ) -> X:
+        """Residual x plus down(activation(gate(h), up(h))) of the normalized h."""
         h = self.norm(x, norm)
-        hidden = self.silu_mul(self.linear(h, gate), self.linear(h, up))
+        gated = None if gate is None else self.linear(h, gate)
+        hidden = self.activate(activation, gated, self.linear(h, up))
         return self.add(x, self.linear(hidden, down))
+
+    def moe(self, x: X, norm: Norm, moe: Moe) -> X:
+        """Residual x plus the weighted sum of the chosen experts, added in the router's order."""
+        h = self.norm(x, norm)
+        choice = self.route(self.linear(h, moe.router), moe)
+        total: X | None = None
+        for rank in range(self.num_ranks(moe)):
+            gate = self.expert_linear(h, moe.gate, choice, rank)
+            up = self.expert_linear(h, moe.up, choice, rank)
+            hidden = self.activate(moe.activation, gate, up)
+            y = self.expert_linear(hidden, moe.down, choice, rank)
+            total = self.add_weighted(total, y, choice, rank)
+        assert total is not None
+        return self.add(x, total)
+
+    def num_ranks(self, moe: Moe) -> int:
+        """Experts per token of this forward: the model's, unless the batch says otherwise."""
+        return moe.num_experts_per_tok
 
     def logits(self, x: X, norm: Norm, head: Linear) -> X:
         """(R, vocab_size) of the rows that the batch wants."""
@@ -146,10 +308,11 @@ class Backend(Protocol):
     name: str
 
     def matrix(self, name: str, fmt: Format, data: NDArray[np.uint8]) -> Weight:
-        """A handle of encoded rows (rows, row_bytes); may keep a view of `data`."""
+        """A handle of encoded rows (rows, row_bytes), or of a stack of experts' rows
+        (num_local_experts, rows, row_bytes); may keep a view of `data`."""
 
     def vector(self, name: str, values: NDArray[np.float32]) -> Weight:
-        """A handle of a gain, bias or sinks, float32 (n,)."""
+        """A handle of a gain, bias or sinks, float32 (n,), or of experts' biases (experts, n)."""
 
     def export(self, weight: Weight) -> NDArray[np.uint8]:
         """The encoded rows a handle was made of, bit for bit."""

@@ -30,15 +30,19 @@ MAX_ROWS = 512  # tokens of one forward; longer prompts come in chunks
 
 
 class CpuBackend:
-    """Runs models with the best kernels of this CPU, or those INGLE_CPU names."""
+    """Runs models with the best kernels of this CPU, or those INGLE_CPU names.
+
+    exact: weights are multiplied as floats, activations are never rounded to 8 bits; slower.
+    """
 
     name = "cpu"
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, exact: bool = False) -> None:
         count = usable_cores() if threads is None else threads
         if not 1 <= count <= 1024:
             raise IngleError("threads", f"count must be from 1 to 1024, but got {count}")
         self.kernels = choose_kernels()
+        self.exact = exact
         self.pool = _native.Pool(count)
         self._tapes: WeakKeyDictionary[Model, tuple[_native.Tape, KvLayout]] = WeakKeyDictionary()
 
@@ -56,14 +60,28 @@ class CpuBackend:
         return export(weight)
 
     def forward(self, model: Model, batch: Batch) -> NDArray[np.float32]:
-        """Logits (R, vocab_size): a view of an array whose rows are padded to whole tiles."""
+        """Logits (R, vocab_size): a view of an array whose rows are padded to whole tiles.
+
+        A batch that is larger than a tape's slots runs in parts; the logits are the same bits.
+        """
         tape, layout = self._tape(model)
+        stride = -(-model.vocab_size // 16) * 16
+        logits = aligned_zeros((len(batch.output_rows), stride), np.float32)
+        limit = tape.max_rows(batch.num_experts_per_tok or 0)
+        done = 0
+        for part in batch.parts(limit):
+            rows = slice(done, done + len(part.output_rows))
+            self._run(tape, layout, part, logits[rows])
+            done = rows.stop
+        return logits[:, : model.vocab_size]
+
+    def _run(
+        self, tape: _native.Tape, layout: KvLayout, batch: Batch, logits: NDArray[np.float32]
+    ) -> None:
         groups = [
             _native.KvArrays(batch.store.keys[g], batch.store.values[g], batch.page_tables(g))
             for g in range(len(layout.groups))
         ]
-        stride = -(-model.vocab_size // 16) * 16
-        logits = aligned_zeros((len(batch.output_rows), stride), np.float32)
         tape.run(
             batch.ids,
             batch.positions,
@@ -72,14 +90,14 @@ class CpuBackend:
             groups,
             len(batch.views),
             logits,
+            batch.num_experts_per_tok or 0,
         )
-        return logits[:, : model.vocab_size]
 
     def _tape(self, model: Model) -> tuple[_native.Tape, KvLayout]:
         if model not in self._tapes:
             layout = KvLayout(model.attention_shapes)
             tape = _native.Tape(self.pool, self.kernels, MAX_ROWS)
-            run_model(model, Recorder(tape, layout))
+            run_model(model, Recorder(tape, layout, self.exact))
             self._tapes[model] = tape, layout
         return self._tapes[model]
 

@@ -7,7 +7,6 @@ know batches, pages or threads.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,17 @@ from numpy.typing import NDArray
 from ingle import _native
 from ingle.backends.cpu.weight import CpuMatrix, CpuVector
 from ingle.errors import UnsupportedError
-from ingle.ops import AttentionShape, KvLayout, Linear, Norm, Ops, RopeTable, Weight
+from ingle.ops import (
+    Activation,
+    AttentionShape,
+    KvLayout,
+    Linear,
+    Moe,
+    Norm,
+    Ops,
+    Rotation,
+    Weight,
+)
 
 _BLOCK = 32  # columns of 8-bit activations that share a scale
 
@@ -30,25 +39,27 @@ class Slot:
 
 
 class Recorder(Ops[Slot]):
-    """Overrides the composites with fused steps; the primitives never run alone on this backend."""
+    """Every composite is one step or a few. exact: activations stay float everywhere."""
 
-    def __init__(self, tape: _native.Tape, layout: KvLayout) -> None:
+    def __init__(self, tape: _native.Tape, layout: KvLayout, exact: bool = False) -> None:
         self.tape = tape
         self.layout = layout
+        self.exact = exact
         self._shared: dict[tuple[str, int, int], Slot] = {}
 
-    def embed(self, table: Weight) -> Slot:
+    def embed(self, table: Weight, positions: Weight | None = None) -> Slot:
         """The residual stream."""
         matrix = _matrix(table)
-        out = self._slot("residual", matrix.meta.shape[1], int8_parts=0)
-        self.tape.embed(matrix.native, out.index)
+        out = self._slot("residual", matrix.meta.shape[1])
+        places = None if positions is None else _matrix(positions).native
+        self.tape.embed(matrix.native, places, out.index)
         return out
 
     def qkv(self, x: Slot, norm: Norm, q: Linear, k: Linear, v: Linear) -> tuple[Slot, Slot, Slot]:
         """One normalization, one step for the three weights."""
-        h = self._normalized(x, norm, q, k, v)
+        h = self._normalized(x, norm, q.weight, k.weight, v.weight)
         widths = [_matrix(part.weight).meta.shape[0] for part in (q, k, v)]
-        out = self._slot("qkv", sum(widths), int8_parts=0)
+        out = self._slot("qkv", sum(widths))
         self._linear(h, (q, k, v), out, add=False)
         return (
             Slot(out.index, widths[0]),
@@ -62,24 +73,24 @@ class Recorder(Ops[Slot]):
         k: Slot,
         v: Slot,
         shape: AttentionShape,
-        rope: RopeTable,
+        rotation: Rotation,
         sinks: Weight | None = None,
     ) -> Slot:
-        """Rotation and cache write, then attention."""
+        """Head norms, rotation and cache write in one step, then attention."""
         assert q.index == k.index == v.index and q.column == 0
-        _check_shape(shape)
-        group, layer = self.layout.place[shape.layer]
-        native = _native.AttentionShape(
-            shape.num_attention_heads,
-            shape.num_key_value_heads,
-            shape.head_dim,
-            shape.window,
-            group,
-            layer,
-            shape.scale,
+        native = self._native_shape(shape)
+        rope, norms = rotation.rope, (rotation.q_norm, rotation.k_norm)
+        self.tape.store_kv(
+            q.index,
+            native,
+            None if rope is None else rope.cos,
+            None if rope is None else rope.sin,
+            rope is not None and rope.interleaved,
+            None if rotation.q_norm is None else _vector(rotation.q_norm.weight),
+            None if rotation.k_norm is None else _vector(rotation.k_norm.weight),
+            max((norm.eps for norm in norms if norm is not None), default=0.0),
         )
-        self.tape.store_kv(q.index, native, rope.cos, rope.sin, rope.interleaved)
-        out = self._slot("attended", q.width, int8_parts=int(q.width % _BLOCK == 0))
+        out = self._slot("attended", q.width, int(q.width % _BLOCK == 0))
         self.tape.attend(q.index, native, None if sinks is None else _vector(sinks), out.index)
         return out
 
@@ -88,74 +99,101 @@ class Recorder(Ops[Slot]):
         self._linear(attended, (out,), x, add=True)
         return x
 
-    def mlp(self, x: Slot, norm: Norm, gate: Linear, up: Linear, down: Linear) -> Slot:
-        """Gate, up and SwiGLU in one step; down adds to the residual in place."""
-        if gate.bias is not None or up.bias is not None:
-            raise UnsupportedError("mlp", "gate and up must have no bias, but got one")
-        h = self._normalized(x, norm, gate, up)
-        hidden = self._slot("hidden", _matrix(gate.weight).meta.shape[0], int8_parts=1)
-        matrices = _matrix(gate.weight).native, _matrix(up.weight).native
-        self.tape.gate_up(h.index, *matrices, hidden.index)
+    def mlp(
+        self,
+        x: Slot,
+        norm: Norm,
+        gate: Linear | None,
+        up: Linear,
+        down: Linear,
+        activation: Activation = Activation.SILU,
+    ) -> Slot:
+        """Gate, up and activation in one step; down adds to the residual in place."""
+        projections = [up] if gate is None else [gate, up]
+        h = self._normalized(x, norm, *(p.weight for p in projections))
+        hidden = self._slot("hidden", _hidden_width(up.weight), 1)
+        self.tape.gate_up(
+            h.index,
+            None if gate is None else _matrix(gate.weight).native,
+            None if gate is None else _optional(gate.bias),
+            _matrix(up.weight).native,
+            _optional(up.bias),
+            activation.value,
+            hidden.index,
+        )
         self._linear(hidden, (down,), x, add=True)
+        return x
+
+    def moe(self, x: Slot, norm: Norm, moe: Moe) -> Slot:
+        """Router, choice, grouped experts and their sum; the residual grows in place."""
+        h = self._normalized(x, norm, moe.gate.weight, moe.up.weight)
+        logits = self._slot("router", moe.num_local_experts)
+        self._linear(h, (moe.router,), logits, add=False)
+        _hidden_width(moe.gate.weight)
+        self.tape.moe(
+            h.index,
+            logits.index,
+            _matrix(moe.gate.weight).native,
+            _optional(moe.gate.bias),
+            _matrix(moe.up.weight).native,
+            _optional(moe.up.bias),
+            _matrix(moe.down.weight).native,
+            _optional(moe.down.bias),
+            moe.num_experts_per_tok,
+            moe.routing.value,
+            moe.renormalize,
+            moe.activation.value,
+            x.index,
+        )
         return x
 
     def logits(self, x: Slot, norm: Norm, head: Linear) -> Slot:
         """Norm and head of the wanted rows, straight into the caller's array."""
-        chosen = self._slot("outputs", x.width, int8_parts=0)
+        if head.bias is not None:
+            raise UnsupportedError("logits", "the head must have no bias, but got one")
+        chosen = self._slot("outputs", x.width)
         self.tape.select_outputs(x.index, chosen.index)
-        h = self._normalized(chosen, norm, head, parts=2)
+        h = self._normalized(chosen, norm, head.weight, parts=2)
         self.tape.logits(h.index, _matrix(head.weight).native)
         return h
 
-    def _normalized(self, x: Slot, norm: Norm, *consumers: Linear, parts: int = 1) -> Slot:
-        int8 = any(_matrix(c.weight).wants_int8 for c in consumers)
+    def _normalized(self, x: Slot, norm: Norm, *consumers: Weight, parts: int = 1) -> Slot:
+        int8 = any(_matrix(weight).wants_int8 for weight in consumers)
         out = self._slot("normalized", x.width, parts if int8 else 0)
-        self.tape.norm(x.index, _vector(norm.weight), norm.eps, out.index)
+        bias = _optional(norm.bias)
+        self.tape.norm(x.index, _vector(norm.weight), bias, norm.eps, out.index)
         return out
 
     def _linear(self, x: Slot, parts: tuple[Linear, ...], out: Slot, add: bool) -> None:
         weights = [_matrix(part.weight).native for part in parts]
-        biases = [None if part.bias is None else _vector(part.bias) for part in parts]
+        biases = [_optional(part.bias) for part in parts]
         self.tape.linear(x.index, weights, biases, out.index, add)
 
-    def _slot(self, role: str, width: int, int8_parts: int) -> Slot:
+    def _slot(self, role: str, width: int, int8_parts: int = 0) -> Slot:
         """Layers run one after another, so slots of one role and width are shared."""
-        key = (role, width, int8_parts)
+        key = (role, width, 0 if self.exact else int8_parts)
         if key not in self._shared:
-            self._shared[key] = Slot(self.tape.slot(width, int8_parts), width)
+            self._shared[key] = Slot(self.tape.slot(width, key[2]), width)
         return self._shared[key]
 
-    # The primitives exist so that a default body can never be recorded half.
-
-    def norm(self, x: Slot, norm: Norm) -> Slot:
-        """Not recorded alone."""
-        _not_alone("norm")
-
-    def linear(self, x: Slot, linear: Linear, precise: bool = False) -> Slot:
-        """Not recorded alone."""
-        _not_alone("linear")
-
-    def rope(self, x: Slot, shape: AttentionShape, rope: RopeTable) -> Slot:
-        """Not recorded alone."""
-        _not_alone("rope")
-
-    def attend(
-        self, q: Slot, k: Slot, v: Slot, shape: AttentionShape, sinks: Weight | None
-    ) -> Slot:
-        """Not recorded alone."""
-        _not_alone("attend")
-
-    def add(self, x: Slot, y: Slot) -> Slot:
-        """Not recorded alone."""
-        _not_alone("add")
-
-    def silu_mul(self, gate: Slot, up: Slot) -> Slot:
-        """Not recorded alone."""
-        _not_alone("silu_mul")
-
-    def select_outputs(self, x: Slot) -> Slot:
-        """Not recorded alone."""
-        _not_alone("select_outputs")
+    def _native_shape(self, shape: AttentionShape) -> _native.AttentionShape:
+        if shape.head_dim % 16 or not 16 <= shape.head_dim <= 256:
+            raise UnsupportedError(
+                "attention",
+                "head_dim must be a multiple of 16 up to 256 on the cpu backend, "
+                f"but got {shape.head_dim}",
+                "try --backend reference",
+            )
+        group, layer = self.layout.place[shape.layer]
+        return _native.AttentionShape(
+            shape.num_attention_heads,
+            shape.num_key_value_heads,
+            shape.head_dim,
+            shape.window,
+            group,
+            layer,
+            shape.scale,
+        )
 
 
 def _matrix(weight: Weight) -> CpuMatrix:
@@ -168,15 +206,16 @@ def _vector(weight: Weight) -> NDArray[np.float32]:
     return weight.values
 
 
-def _check_shape(shape: AttentionShape) -> None:
-    if shape.head_dim % 16 or not 16 <= shape.head_dim <= 256:
+def _optional(weight: Weight | None) -> NDArray[np.float32] | None:
+    return None if weight is None else _vector(weight)
+
+
+def _hidden_width(weight: Weight) -> int:
+    width = _matrix(weight).meta.shape[-2]
+    if width % _BLOCK:
         raise UnsupportedError(
-            "attention",
-            f"head_dim must be a multiple of 16 up to 256 on the cpu backend, "
-            f"but got {shape.head_dim}",
+            weight.meta.name,
+            f"intermediate_size must be a multiple of 32 on the cpu backend, but got {width}",
             "try --backend reference",
         )
-
-
-def _not_alone(primitive: str) -> NoReturn:
-    raise NotImplementedError(f"{primitive} is part of a fused step on the cpu backend")
+    return width

@@ -1,4 +1,7 @@
-"""Owns weight handles of the native backend: tiles in the kernel layout, or plain vectors."""
+"""Owns weight handles of the native backend: tiles in the kernel layout, or plain vectors.
+
+A stack of experts is one handle: expert after expert, each from a tile of its own.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def aligned_zeros(shape: tuple[int, ...], dtype: type[Item]) -> NDArray[Item]:
 
 @dataclass(frozen=True, eq=False)
 class CpuMatrix:
-    """A weight matrix in tiles. `native` is what tapes hold."""
+    """A matrix (rows, columns) or stack (experts, rows, columns); `native` is what tapes hold."""
 
     meta: WeightMeta
     native: _native.Matrix
@@ -46,22 +49,30 @@ class CpuMatrix:
 
 @dataclass(frozen=True, eq=False)
 class CpuVector:
-    """A gain, bias or sinks, float32 (n,)."""
+    """A gain, bias or sinks, float32 (n,), or biases (experts, n)."""
 
     meta: WeightMeta
     values: NDArray[np.float32]
 
 
 def make_matrix(name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
-    """Encoded rows (rows, row_bytes) as tiles."""
-    rows, columns = data.shape[0], fmt.columns(data.shape[1])
-    if fmt.name not in INT8_FORMATS | FLOAT_FORMATS:
-        fmt, data = FORMATS["F32"], decode(fmt, data).view(np.uint8)
-    tiles = aligned_zeros((num_tiles(rows), tile_bytes(fmt, columns)), np.uint8)
-    source = np.ascontiguousarray(data)
-    tiles[:] = _native.pack_tiles(fmt.name, source, rows, columns)
-    native = _native.Matrix(fmt.name, tiles, rows, columns)
-    return CpuMatrix(WeightMeta(name, fmt.name, (rows, columns), tiles.nbytes), native, tiles)
+    """Encoded rows ([experts,] rows, row_bytes) as tiles, one expert in memory at a time."""
+    *stacked, rows, row_bytes = data.shape
+    columns = fmt.columns(row_bytes)
+    native_format = fmt if fmt.name in INT8_FORMATS | FLOAT_FORMATS else FORMATS["F32"]
+    size = tile_bytes(native_format, columns)
+    stride = -(-size // _ALIGNMENT) * _ALIGNMENT
+    per_matrix = num_tiles(rows)
+    matrices = data.reshape(-1, rows, row_bytes)
+    tiles = aligned_zeros((len(matrices) * per_matrix, stride), np.uint8)
+    for index, matrix in enumerate(matrices):
+        if native_format is not fmt:
+            matrix = decode(fmt, matrix).view(np.uint8)
+        packed = _native.pack_tiles(native_format.name, np.ascontiguousarray(matrix), rows, columns)
+        tiles[index * per_matrix : (index + 1) * per_matrix, :size] = packed
+    native = _native.Matrix(native_format.name, tiles, rows, columns, len(matrices))
+    meta = WeightMeta(name, native_format.name, (*stacked, rows, columns), tiles.nbytes)
+    return CpuMatrix(meta, native, tiles)
 
 
 def make_vector(name: str, values: NDArray[np.float32]) -> CpuVector:
@@ -73,4 +84,11 @@ def export(weight: CpuMatrix | CpuVector) -> NDArray[np.uint8]:
     """Encoded rows of a handle, in the format its `meta` names."""
     if isinstance(weight, CpuVector):
         return weight.values.view(np.uint8)
-    return unpack(FORMATS[weight.meta.format], weight.tiles, weight.meta.shape[0])
+    fmt, (*stacked, rows, columns) = FORMATS[weight.meta.format], weight.meta.shape
+    tiles = weight.tiles[:, : tile_bytes(fmt, columns)]
+    per_matrix = num_tiles(rows)
+    matrices = [
+        unpack(fmt, np.ascontiguousarray(tiles[start : start + per_matrix]), rows)
+        for start in range(0, len(tiles), per_matrix)
+    ]
+    return np.stack(matrices).reshape(*stacked, rows, -1)

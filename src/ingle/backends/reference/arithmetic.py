@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ingle.backends.reference.fma import Floats, fma, fma_chain, lane_sum
 from ingle.numerics import FORMATS, Format, decode
-from ingle.ops import PAGE_TOKENS, WeightMeta
+from ingle.ops import PAGE_TOKENS, Activation, WeightMeta
+from ingle.ops.protocol import GPT_OSS_ALPHA, GPT_OSS_LIMIT
 
 _BLOCK = 32
 _LANES = 16
@@ -33,12 +34,20 @@ class ReferenceWeight:
     def __init__(self, name: str, fmt: Format, data: NDArray[np.uint8], columns: int) -> None:
         self.format = fmt
         self.data = data
+        self._experts: dict[int, ReferenceWeight] = {}
         self.meta = WeightMeta(name, fmt.name, (*data.shape[:-1], columns), data.nbytes)
 
     @cached_property
     def values(self) -> Floats:
         """float32 of the tensor's shape."""
         return decode(self.format, self.data)
+
+    def expert(self, index: int) -> ReferenceWeight:
+        """One matrix of a stack (experts, rows, columns); decoded once it is used."""
+        if index not in self._experts:
+            name, columns = f"{self.meta.name}[{index}]", self.meta.shape[-1]
+            self._experts[index] = ReferenceWeight(name, self.format, self.data[index], columns)
+        return self._experts[index]
 
     @cached_property
     def integers(self) -> tuple[Floats, Floats, Floats | None]:
@@ -60,8 +69,37 @@ class Arithmetic(ABC):
         """RMSNorm of each row."""
 
     @abstractmethod
-    def silu_mul(self, gate: Floats, up: Floats) -> Floats:
-        """gate * sigmoid(gate) * up."""
+    def layer_norm(self, x: Floats, gain: Floats, bias: Floats, eps: float) -> Floats:
+        """LayerNorm of each row."""
+
+    @abstractmethod
+    def exp(self, x: Floats) -> Floats:
+        """e^x."""
+
+    @abstractmethod
+    def row_sum(self, x: Floats) -> Floats:
+        """Sum over the last axis."""
+
+    @abstractmethod
+    def multiply_add(self, a: Floats, b: Floats | np.float32, c: Floats) -> Floats:
+        """a * b + c."""
+
+    def activate(self, activation: Activation, gate: Floats | None, up: Floats) -> Floats:
+        """The hidden state of an MLP; see `Activation`."""
+        one = np.float32(1)
+        with np.errstate(over="ignore"):
+            if activation is Activation.GELU_TANH:
+                # x * (1 + tanh(u)) / 2 = x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3)
+                cubic = self.multiply_add(up * up * up, np.float32(0.044715), up)
+                return up / (one + self.exp(cubic * np.float32(-1.5957691216057308)))
+            assert gate is not None
+            if activation is Activation.SILU:
+                return gate / (one + self.exp(-gate)) * up
+            gate = np.minimum(gate, np.float32(GPT_OSS_LIMIT))
+            up = np.minimum(np.maximum(up, np.float32(-GPT_OSS_LIMIT)), np.float32(GPT_OSS_LIMIT))
+            swish = gate / (one + self.exp(gate * np.float32(-GPT_OSS_ALPHA)))
+            y: Floats = swish * (up + one)
+            return y
 
     @abstractmethod
     def attend(
@@ -96,11 +134,25 @@ class FloatArithmetic(Arithmetic):
         y: Floats = x * (np.float32(1) / np.sqrt(mean + np.float32(eps))) * gain
         return y
 
-    def silu_mul(self, gate: Floats, up: Floats) -> Floats:
-        """gate * sigmoid(gate) * up."""
-        with np.errstate(over="ignore"):
-            y: Floats = gate / (1 + np.exp(-gate)) * up
+    def layer_norm(self, x: Floats, gain: Floats, bias: Floats, eps: float) -> Floats:
+        """LayerNorm of each row."""
+        centred = x - np.mean(x, axis=-1, keepdims=True)
+        variance = np.mean(np.square(centred), axis=-1, keepdims=True)
+        y: Floats = centred / np.sqrt(variance + np.float32(eps)) * gain + bias
         return y
+
+    def exp(self, x: Floats) -> Floats:
+        """e^x."""
+        return np.exp(x)
+
+    def row_sum(self, x: Floats) -> Floats:
+        """Sum over the last axis."""
+        y: Floats = x.sum(axis=-1)
+        return y
+
+    def multiply_add(self, a: Floats, b: Floats | np.float32, c: Floats) -> Floats:
+        """a * b + c, rounded twice."""
+        return a * b + c
 
     def attend(
         self,
@@ -142,18 +194,35 @@ class KernelArithmetic(Arithmetic):
 
     def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
         """Sum of squares in 16 lanes."""
-        width = x.shape[-1]
-        padded = np.zeros((len(x), -(-width // _LANES) * _LANES), np.float32)
-        padded[:, :width] = x
-        lanes = padded.reshape(len(x), -1, _LANES).swapaxes(0, 1)
-        mean = lane_sum(fma_chain(lanes, lanes)) / np.float32(width)
+        lanes = _lanes(x)
+        mean = lane_sum(fma_chain(lanes, lanes)) / np.float32(x.shape[-1])
         inverse = np.float32(1) / np.sqrt(mean + np.float32(eps))
         y: Floats = x * inverse[:, None] * gain
         return y
 
-    def silu_mul(self, gate: Floats, up: Floats) -> Floats:
-        """gate / (1 + e^-gate) * up."""
-        return gate / (np.float32(1) + kernel_exp(-gate)) * up
+    def layer_norm(self, x: Floats, gain: Floats, bias: Floats, eps: float) -> Floats:
+        """Mean and variance in 16 lanes; the bias by fma."""
+        width = np.float32(x.shape[-1])
+        centred = x - (self.row_sum(x) / width)[:, None]
+        lanes = _lanes(centred)
+        variance = lane_sum(fma_chain(lanes, lanes)) / width
+        inverse = np.float32(1) / np.sqrt(variance + np.float32(eps))
+        return fma(centred * inverse[:, None], gain, bias)
+
+    def exp(self, x: Floats) -> Floats:
+        """e^x as the kernels compute it."""
+        return kernel_exp(x)
+
+    def row_sum(self, x: Floats) -> Floats:
+        """Lane by lane, then the lanes."""
+        total = np.zeros((len(x), _LANES), np.float32)
+        for lanes in _lanes(x):
+            total = total + lanes
+        return lane_sum(total)
+
+    def multiply_add(self, a: Floats, b: Floats | np.float32, c: Floats) -> Floats:
+        """fma."""
+        return fma(a, b, c)
 
     def attend(
         self,
@@ -181,6 +250,14 @@ class KernelArithmetic(Arithmetic):
                 folded = _fold_page(q[rows], keys[page], values[page], seen, scale, *state)
                 maximum[rows], weight[rows], out[rows] = folded
         return out * (np.float32(1) / lane_sum(weight))[..., None]
+
+
+def _lanes(x: Floats) -> Floats:
+    """Rows (T, n) as (ceil(n / 16), T, 16), the last padded with zeros."""
+    width = x.shape[-1]
+    padded = np.zeros((len(x), -(-width // _LANES) * _LANES), np.float32)
+    padded[:, :width] = x
+    return padded.reshape(len(x), -1, _LANES).swapaxes(0, 1)
 
 
 def _fold_page(

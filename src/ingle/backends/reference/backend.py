@@ -40,8 +40,8 @@ class ReferenceBackend:
         return ReferenceWeight(name, fmt, data, fmt.columns(data.shape[-1]))
 
     def vector(self, name: str, values: NDArray[np.float32]) -> ReferenceWeight:
-        """A handle of float32 (n,)."""
-        return ReferenceWeight(name, FORMATS["F32"], values.view(np.uint8), len(values))
+        """A handle of float32 (n,) or (experts, n)."""
+        return ReferenceWeight(name, FORMATS["F32"], values.view(np.uint8), values.shape[-1])
 
     def export(self, weight: Weight) -> NDArray[np.uint8]:
         """The encoded rows."""

@@ -5,12 +5,27 @@ It does not know how sums are ordered (`arithmetic`) nor where pages come from (
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ingle.backends.reference.arithmetic import Arithmetic, ReferenceWeight
 from ingle.backends.reference.fma import Floats
-from ingle.ops import PAGE_TOKENS, AttentionShape, Batch, KvLayout, Linear, Norm, Ops, RopeTable
+from ingle.ops import (
+    PAGE_TOKENS,
+    Activation,
+    AttentionShape,
+    Batch,
+    Experts,
+    KvLayout,
+    Linear,
+    Moe,
+    Norm,
+    PrimitiveOps,
+    RopeTable,
+    Routing,
+)
 from ingle.ops import Weight as OpaqueWeight
 
 
@@ -19,7 +34,15 @@ def _held(weight: OpaqueWeight) -> ReferenceWeight:
     return weight
 
 
-class ReferenceOps(Ops[Floats]):
+@dataclass(frozen=True)
+class Routed:
+    """Experts of each row in the router's order, and their weights: (T, ranks)."""
+
+    ids: NDArray[np.intp]
+    weights: Floats
+
+
+class ReferenceOps(PrimitiveOps[Floats, Routed]):
     """Activations are float32 arrays (rows, columns)."""
 
     def __init__(self, batch: Batch, layout: KvLayout, arithmetic: Arithmetic) -> None:
@@ -27,13 +50,21 @@ class ReferenceOps(Ops[Floats]):
         self.layout = layout
         self.arithmetic = arithmetic
 
-    def embed(self, table: OpaqueWeight) -> Floats:
-        """Rows of the table for the batch's ids."""
-        return _held(table).values[self.batch.ids]
+    def embed(self, table: OpaqueWeight, positions: OpaqueWeight | None = None) -> Floats:
+        """Rows of the tables for the batch's ids and positions."""
+        x: Floats = _held(table).values[self.batch.ids]
+        return x if positions is None else x + _held(positions).values[self.batch.positions]
 
     def norm(self, x: Floats, norm: Norm) -> Floats:
-        """RMSNorm."""
-        return self.arithmetic.norm(x, _held(norm.weight).values, norm.eps)
+        """RMSNorm, or LayerNorm with a bias."""
+        gain = _held(norm.weight).values
+        if norm.bias is None:
+            return self.arithmetic.norm(x, gain, norm.eps)
+        return self.arithmetic.layer_norm(x, gain, _held(norm.bias).values, norm.eps)
+
+    def head_norm(self, x: Floats, norm: Norm, head_dim: int) -> Floats:
+        """RMSNorm of each head."""
+        return self.norm(x.reshape(-1, head_dim), norm).reshape(x.shape)
 
     def linear(self, x: Floats, linear: Linear, precise: bool = False) -> Floats:
         """x W^T + bias."""
@@ -108,9 +139,43 @@ class ReferenceOps(Ops[Floats]):
         """x + y."""
         return x + y
 
-    def silu_mul(self, gate: Floats, up: Floats) -> Floats:
-        """gate * sigmoid(gate) * up."""
-        return self.arithmetic.silu_mul(gate, up)
+    def activate(self, activation: Activation, gate: Floats | None, up: Floats) -> Floats:
+        """The hidden state of an MLP."""
+        return self.arithmetic.activate(activation, gate, up)
+
+    def route(self, logits: Floats, moe: Moe) -> Routed:
+        """Top experts by logit, ties to the lower index, and their weights."""
+        ranks = self.num_ranks(moe)
+        ids = np.argsort(-logits, axis=-1, kind="stable")[:, :ranks]
+        chosen = np.take_along_axis(logits, ids, axis=-1)
+        exponentials = self.arithmetic.exp(chosen - chosen[:, :1])
+        if moe.routing is Routing.TOP_K_OF_SOFTMAX:
+            every = self.arithmetic.exp(logits - chosen[:, :1])
+            exponentials = exponentials / self.arithmetic.row_sum(every)[:, None]
+            if not moe.renormalize:
+                return Routed(ids, exponentials)
+        total = exponentials[:, 0]
+        for rank in range(1, ranks):
+            total = total + exponentials[:, rank]
+        return Routed(ids, exponentials / total[:, None])
+
+    def expert_linear(self, x: Floats, experts: Experts, choice: Routed, rank: int) -> Floats:
+        """Rows grouped by expert, each group through its matrix."""
+        weight, ids = _held(experts.weight), choice.ids[:, rank]
+        out = np.empty((len(x), weight.meta.shape[1]), np.float32)
+        for expert in np.unique(ids):
+            rows = np.flatnonzero(ids == expert)
+            out[rows] = self.arithmetic.linear(x[rows], weight.expert(int(expert)))
+        return out if experts.bias is None else out + _held(experts.bias).values[ids]
+
+    def add_weighted(self, total: Floats | None, y: Floats, choice: Routed, rank: int) -> Floats:
+        """total + weight * y."""
+        start = np.zeros_like(y) if total is None else total
+        return self.arithmetic.multiply_add(choice.weights[:, rank, None], y, start)
+
+    def num_ranks(self, moe: Moe) -> int:
+        """Experts per token: the batch's wish, else the model's."""
+        return self.batch.num_experts_per_tok or moe.num_experts_per_tok
 
     def select_outputs(self, x: Floats) -> Floats:
         """The rows whose logits the batch asks for."""

@@ -1,0 +1,145 @@
+// Steps that write keys and values into pages and attend to them.
+#include "engine/step.h"
+
+namespace ingle {
+namespace {
+
+void rotate(float* x, const float* cos, const float* sin, int half, bool interleaved) {
+    for (int i = 0; i < half; ++i) {
+        float& a = interleaved ? x[2 * i] : x[i];
+        float& b = interleaved ? x[2 * i + 1] : x[i + half];
+        const float first = a * cos[i] - b * sin[i];
+        b = b * cos[i] + a * sin[i];
+        a = first;
+    }
+}
+
+// Norms and rotates q and k in place, then writes k and v into their page.
+struct StoreKv : Step {
+    Slot qkv;
+    AttentionShape s;
+    RopeTable rope;
+    HeadNorms norms;
+    void run(const Frame& f, int thread) override {
+        const int64_t heads = s.num_heads + s.num_kv_heads;
+        share(f, thread, rows(f) * heads, 4, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) one(f, i / heads, static_cast<int>(i % heads));
+        });
+    }
+    void one(const Frame& f, int64_t r, int head) const {
+        const BatchView& batch = f.batch;
+        const int64_t position = batch.positions[r];
+        const int half = s.head_dim / 2;
+        float* x = row(qkv, r) + static_cast<int64_t>(head) * s.head_dim;
+        const float* gain = head < s.num_heads ? norms.q : norms.k;
+        if (gain) f.kernels.rms_norm(x, gain, s.head_dim, norms.eps, x);
+        if (rope.cos)
+            rotate(x, rope.cos + position * half, rope.sin + position * half, half, rope.interleaved);
+        if (head < s.num_heads) return;
+        const float* v = x + static_cast<int64_t>(s.num_kv_heads) * s.head_dim;
+        const KvGroup& g = batch.groups[s.group];
+        const int64_t page = g.page_tables[batch.sequences[r] * g.table_width + position / kPageTokens];
+        const int64_t slot = position % kPageTokens;
+        const int64_t offset = (s.layer * g.num_pages + page) * g.page_floats +
+                               static_cast<int64_t>(head - s.num_heads) * s.head_dim * kPageTokens;
+        for (int k = 0; k < s.head_dim; ++k) g.keys[offset + k * kPageTokens + slot] = x[k];
+        std::memcpy(g.values + offset + slot * s.head_dim, v, sizeof(float) * s.head_dim);
+    }
+};
+
+struct Attend : Step {
+    Slot qkv, out;
+    AttentionShape s;
+    const float* sinks;
+    bool quantizes;  // its own columns; else a step of its own follows
+    void run(const Frame& f, int thread) override {
+        const int64_t n = rows(f) * s.num_kv_heads;
+        // Later tokens see more keys: with many rows everything is handed out dynamically.
+        share(f, thread, n, 1, n > 4 * s.num_kv_heads ? 0 : 4, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i)
+                one(f, n / s.num_kv_heads - 1 - i / s.num_kv_heads, static_cast<int>(i % s.num_kv_heads));
+        });
+    }
+    void one(const Frame& f, int64_t r, int kv_head) const {
+        const int heads = s.num_heads / s.num_kv_heads;
+        const int64_t width = static_cast<int64_t>(heads) * s.head_dim, first = kv_head * width;
+        const KvGroup& g = f.batch.groups[s.group];
+        const int64_t offset = s.layer * g.num_pages * g.page_floats +
+                               static_cast<int64_t>(kv_head) * s.head_dim * kPageTokens;
+        const int64_t last = f.batch.positions[r];
+        AttendArgs a;
+        a.q = row(qkv, r) + first;
+        a.pages = g.page_tables + f.batch.sequences[r] * g.table_width;
+        a.keys = g.keys + offset;
+        a.values = g.values + offset;
+        a.page_stride = g.page_floats;
+        a.first = s.window && last >= s.window ? last - s.window + 1 : 0;
+        a.last = last;
+        a.sinks = sinks ? sinks + static_cast<int64_t>(kv_head) * heads : nullptr;
+        a.out = row(out, r) + first;
+        a.scale = s.scale;
+        a.heads = heads;
+        a.head_dim = s.head_dim;
+        f.kernels.attend(a);
+        if (quantizes) quantize(f.kernels, a.out, out, r, first, width);
+    }
+};
+
+// 8-bit form of whole rows, where the heads of one KV head do not fill whole blocks.
+struct Quantize : Step {
+    Slot slot;
+    void run(const Frame& f, int thread) override {
+        share(f, thread, rows(f), 4, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t r = begin; r < end; ++r)
+                quantize(f.kernels, row(slot, r), slot, r, 0, slot.width);
+        });
+    }
+};
+
+}  // namespace
+
+void Tape::store_kv(int qkv, const AttentionShape& s, const RopeTable& rope, const HeadNorms& norms) {
+    require(s.num_kv_heads >= 1 && s.num_heads >= 1 && s.num_heads % s.num_kv_heads == 0,
+            "query heads must be a multiple of key/value heads");
+    require(s.head_dim >= 16 && s.head_dim <= 256 && s.head_dim % 16 == 0,
+            "head_dim must be a multiple of 16, 16 to 256");
+    require(at(qkv).width == (s.num_heads + 2 * s.num_kv_heads) * int64_t{s.head_dim},
+            "qkv width must be (heads + 2 kv_heads) * head_dim");
+    if (rope.cos) rope_positions_ = std::min(rope_positions_, rope.positions);
+    remember(s);
+    auto step = std::make_unique<StoreKv>();
+    step->qkv = at(qkv);
+    step->s = s;
+    step->rope = rope;
+    step->norms = norms;
+    push(std::move(step));
+}
+
+void Tape::remember(const AttentionShape& s) {  // layers that read the same pages are checked once
+    for (AttentionShape& known : attentions_)
+        if (known.group == s.group && known.window == s.window && known.head_dim == s.head_dim &&
+            known.num_kv_heads == s.num_kv_heads) {
+            known.layer = std::max(known.layer, s.layer);
+            return;
+        }
+    attentions_.push_back(s);
+}
+
+void Tape::attend(int qkv, const AttentionShape& s, const float* sinks, int out) {
+    const int64_t width = int64_t{s.num_heads} * s.head_dim;
+    require(at(out).width == width, "attention output must be heads * head_dim wide");
+    auto step = std::make_unique<Attend>();
+    step->qkv = at(qkv);
+    step->out = at(out);
+    step->s = s;
+    step->sinks = sinks;
+    step->quantizes = at(out).int8_parts && width / s.num_kv_heads % kBlock == 0;
+    const bool quantized = step->quantizes || !at(out).int8_parts;
+    push(std::move(step));
+    if (quantized) return;
+    auto rest = std::make_unique<Quantize>();
+    rest->slot = at(out);
+    push(std::move(rest));
+}
+
+}  // namespace ingle

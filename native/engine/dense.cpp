@@ -1,0 +1,230 @@
+// Steps of embeddings, norms, linear layers and gated MLPs.
+#include "engine/step.h"
+
+namespace ingle {
+namespace {
+
+// Row r into 8-bit row 2r, and what that leaves of it into 8-bit row 2r + 1; the floats are spent.
+void quantize_twice(const Kernels& k, const Slot& out, int64_t r) {
+    float* x = row(out, r);
+    quantize(k, x, out, 2 * r, 0, out.width);
+    const int8_t* q = out.q.q + 2 * r * out.width;
+    const float* d = out.q.d + 2 * r * (out.width / kBlock);
+    for (int64_t i = 0; i < out.width; ++i)
+        x[i] = __builtin_fmaf(-d[i / kBlock], static_cast<float>(q[i]), x[i]);
+    quantize(k, x, out, 2 * r + 1, 0, out.width);
+}
+
+struct Embed : Step {
+    std::shared_ptr<Matrix> table, positions;
+    Slot out;
+    void run(const Frame& f, int thread) override {
+        share(f, thread, rows(f), 1, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t r = begin; r < end; ++r) one(f.batch, r);
+        });
+    }
+    void one(const BatchView& batch, int64_t r) const {
+        table->decode_row(batch.ids[r], row(out, r));
+        if (!positions) return;
+        std::vector<float> place(static_cast<size_t>(out.width));
+        positions->decode_row(batch.positions[r], place.data());
+        for (int64_t i = 0; i < out.width; ++i) row(out, r)[i] += place[static_cast<size_t>(i)];
+    }
+};
+
+struct SelectOutputs : Step {
+    Slot in, out;
+    void run(const Frame& f, int thread) override {
+        share(f, thread, f.batch.num_outputs, 1, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t r = begin; r < end; ++r)
+                std::memcpy(row(out, r), row(in, f.batch.output_rows[r]), sizeof(float) * in.width);
+        });
+    }
+};
+
+struct Norm : Step {
+    Slot in, out;
+    const float* weight;
+    const float* bias;
+    float eps;
+    void run(const Frame& f, int thread) override {
+        share(f, thread, rows(f), 4, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t r = begin; r < end; ++r) {
+                if (bias) f.kernels.layer_norm(row(in, r), weight, bias, in.width, eps, row(out, r));
+                else f.kernels.rms_norm(row(in, r), weight, in.width, eps, row(out, r));
+                if (out.int8_parts == 1) quantize(f.kernels, row(out, r), out, r, 0, in.width);
+                if (out.int8_parts == 2) quantize_twice(f.kernels, out, r);
+            }
+        });
+    }
+};
+
+struct Linear : Step {
+    Slot in, out;
+    std::vector<LinearPart> parts;
+    bool add;
+    void run(const Frame& f, int thread) override {
+        const int64_t n = rows(f);
+        int64_t total = 0;
+        for (const LinearPart& p : parts) total += p.weight->num_tiles();
+        share(f, thread, total, 2, 3, [&](int64_t begin, int64_t end) {
+            int64_t first = 0;  // index of the part's first tile
+            for (const LinearPart& p : parts) {
+                const int64_t from = std::max(begin - first, int64_t{0});
+                const int64_t to = std::min(end - first, p.weight->num_tiles());
+                for (int64_t c = 0; c < n && from < to; c += kColumnBlock)
+                    for (int64_t t = from; t < to; ++t)
+                        tile(f.kernels, p, t, c, std::min(kColumnBlock, n - c));
+                first += p.weight->num_tiles();
+            }
+        });
+    }
+    void tile(const Kernels& k, const LinearPart& p, int64_t t, int64_t c, int64_t n) const {
+        alignas(64) float y[kColumnBlock * kTileRows];
+        multiply(k, *p.weight, p.weight->tile(t), in, c, n, y, kTileRows);
+        const int64_t first = t * kTileRows;
+        const int64_t width = std::min<int64_t>(kTileRows, p.weight->rows - first);
+        for (int64_t i = 0; i < n; ++i) {
+            float* to = row(out, c + i) + p.column + first;
+            const float* from = y + i * kTileRows;
+            for (int64_t j = 0; j < width; ++j) {
+                const float value = p.bias ? from[j] + p.bias[first + j] : from[j];
+                to[j] = add ? to[j] + value : value;
+            }
+        }
+    }
+};
+
+// Rounding here goes straight into the logits and few rows need them, so 8-bit activations come in
+// two parts, 16 bits together: y = W hi + W lo.
+struct Logits : Step {
+    Slot in;
+    std::shared_ptr<Matrix> weight;
+    void run(const Frame& f, int thread) override {
+        const int64_t parts = in.int8_parts == 2 ? 2 : 1, n = rows(f), most = kColumnBlock / parts;
+        share(f, thread, weight->num_tiles(), 8, 3, [&](int64_t begin, int64_t end) {
+            for (int64_t c = 0; c < n; c += most)
+                for (int64_t t = begin; t < end; ++t) tile(f, t, c, std::min(most, n - c), parts);
+        });
+    }
+    void tile(const Frame& f, int64_t t, int64_t c, int64_t n, int64_t parts) const {
+        alignas(64) float y[kColumnBlock * kTileRows];
+        multiply(f.kernels, *weight, weight->tile(t), in, c * parts, n * parts, y, kTileRows);
+        for (int64_t i = 0; i < n; ++i) {
+            float* to = f.batch.logits + (c + i) * f.batch.logits_stride + t * kTileRows;
+            const float* from = y + i * parts * kTileRows;
+            for (int64_t j = 0; j < kTileRows; ++j)
+                to[j] = parts == 2 ? from[j] + from[j + kTileRows] : from[j];
+        }
+    }
+};
+
+struct GateUp : Step {
+    Slot in, out;
+    LinearPart gate, up;
+    Activation activation;
+    void run(const Frame& f, int thread) override {
+        const int64_t n = rows(f);
+        share(f, thread, out.width / kBlock, 1, 3, [&](int64_t begin, int64_t end) {
+            for (int64_t c = 0; c < n; c += kColumnBlock)
+                for (int64_t u = begin; u < end; ++u)
+                    unit(f.kernels, u, c, std::min(kColumnBlock, n - c));
+        });
+    }
+    void unit(const Kernels& k, int64_t u, int64_t c, int64_t n) const {  // 32 hidden columns
+        alignas(64) float g[kColumnBlock * kBlock], v[kColumnBlock * kBlock];
+        for (int half = 0; half < 2; ++half) {
+            const int64_t t = 2 * u + half;
+            project(k, gate, t, c, n, g + half * kTileRows);
+            project(k, up, t, c, n, v + half * kTileRows);
+        }
+        for (int64_t i = 0; i < n; ++i) {
+            float* h = row(out, c + i) + u * kBlock;
+            k.activate[static_cast<int>(activation)](g + i * kBlock, v + i * kBlock, kBlock, h);
+            if (out.int8_parts) quantize(k, h, out, c + i, u * kBlock, kBlock);
+        }
+    }
+    void project(const Kernels& k, const LinearPart& p, int64_t t, int64_t c, int64_t n, float* y) const {
+        if (!p.weight) return;
+        multiply(k, *p.weight, p.weight->tile(t), in, c, n, y, kBlock);
+        add_bias(y, n, kBlock, p.bias ? p.bias + t * kTileRows : nullptr, kTileRows);
+    }
+};
+
+}  // namespace
+
+void Tape::embed(std::shared_ptr<Matrix> table, std::shared_ptr<Matrix> positions, int out) {
+    require(at(out).width == table->columns && (!positions || at(out).width == positions->columns),
+            "embedding width must equal the slot's");
+    if (positions) rope_positions_ = std::min(rope_positions_, positions->rows);
+    vocabulary_ = table->rows;
+    auto step = std::make_unique<Embed>();
+    step->table = std::move(table);
+    step->positions = std::move(positions);
+    step->out = at(out);
+    push(std::move(step));
+}
+
+void Tape::select_outputs(int in, int out) {
+    require(at(in).width == at(out).width, "slots must have equal widths");
+    outputs_selected_ = true;
+    auto step = std::make_unique<SelectOutputs>();
+    step->in = at(in);
+    step->out = at(out);
+    push(std::move(step));
+}
+
+void Tape::norm(int in, const float* weight, const float* bias, float eps, int out) {
+    require(at(in).width == at(out).width, "slots must have equal widths");
+    auto step = std::make_unique<Norm>();
+    step->in = at(in);
+    step->out = at(out);
+    step->weight = weight;
+    step->bias = bias;
+    step->eps = eps;
+    push(std::move(step));
+}
+
+void Tape::linear(int in, std::vector<LinearPart> parts, int out, bool add) {
+    require(!parts.empty(), "a linear step needs weights and a float output");
+    for (const LinearPart& p : parts) {
+        require_input(in, *p.weight);
+        require(p.column >= 0 && p.column + p.weight->rows <= at(out).width,
+                "weight rows must fit the output's width");
+    }
+    auto step = std::make_unique<Linear>();
+    step->in = at(in);
+    step->out = at(out);
+    step->parts = std::move(parts);
+    step->add = add;
+    push(std::move(step));
+}
+
+void Tape::logits(int in, std::shared_ptr<Matrix> weight) {
+    require_input(in, *weight);
+    logits_width_ = weight->num_tiles() * kTileRows;
+    auto step = std::make_unique<Logits>();
+    step->in = at(in);
+    step->weight = std::move(weight);
+    push(std::move(step));
+}
+
+void Tape::gate_up(int in, const LinearPart& gate, const LinearPart& up, Activation activation, int out) {
+    require((gate.weight == nullptr) == (activation == Activation::GeluTanh),
+            "every activation but GELU takes a gate");
+    for (const LinearPart* p : {&gate, &up}) {
+        if (!p->weight) continue;
+        require_input(in, *p->weight);
+        require(at(out).width == p->weight->rows && p->weight->rows % kBlock == 0,
+                "gate and up must have as many rows as the output is wide, a multiple of 32");
+    }
+    auto step = std::make_unique<GateUp>();
+    step->in = at(in);
+    step->out = at(out);
+    step->gate = gate;
+    step->up = up;
+    step->activation = activation;
+    push(std::move(step));
+}
+
+}  // namespace ingle

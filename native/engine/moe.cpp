@@ -1,0 +1,238 @@
+// Steps of a mixture of experts: route, group tokens by expert, gate + up + activation, down, combine.
+#include <array>
+
+#include "engine/step.h"
+
+namespace ingle {
+
+// Who goes where. A (token, rank) pair has an entry in the order of experts, then of tokens.
+struct MoeBuffers {
+    MoeBuffers(int experts, int64_t max_pairs) : num_experts(experts), capacity(max_pairs) {
+        ids.resize(max_pairs);
+        weights.resize(max_pairs);
+        entry.resize(max_pairs);
+        token.resize(max_pairs);
+        start.resize(experts + 1);
+        active.reserve(experts);
+    }
+    int num_experts;
+    int64_t capacity;
+    std::vector<int32_t> ids;    // (tokens, ranks): expert
+    std::vector<float> weights;  // (tokens, ranks)
+    std::vector<int32_t> entry;  // (tokens, ranks): position in the grouped rows
+    std::vector<int32_t> token;  // (entries,)
+    std::vector<int32_t> start;  // (experts + 1,): first entry of each expert
+    std::vector<int32_t> active;  // experts with at least one entry
+};
+
+namespace {
+
+struct MoeStep : Step {
+    std::shared_ptr<MoeBuffers> buffers;
+    MoeShape shape;
+    int ranks(const Frame& f) const {
+        return f.batch.num_experts_per_tok ? f.batch.num_experts_per_tok : shape.num_experts_per_tok;
+    }
+};
+
+struct Route : MoeStep {
+    Slot logits;
+    void run(const Frame& f, int thread) override {
+        const int k = ranks(f);
+        share(f, thread, rows(f), 8, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t r = begin; r < end; ++r)
+                f.kernels.route({row(logits, r), shape.num_experts, k, shape.routing,
+                                 shape.renormalize, &buffers->ids[r * k], &buffers->weights[r * k]});
+        });
+    }
+};
+
+struct Group : MoeStep {  // a counting sort; too little work to share
+    void run(const Frame& f, int thread) override {
+        if (thread != 0) return;
+        MoeBuffers& b = *buffers;
+        const int64_t k = ranks(f), pairs = rows(f) * k;
+        std::fill(b.start.begin(), b.start.end(), 0);
+        for (int64_t i = 0; i < pairs; ++i) ++b.start[b.ids[i] + 1];
+        b.active.clear();
+        for (int e = 0; e < b.num_experts; ++e) {
+            if (b.start[e + 1]) b.active.push_back(e);
+            b.start[e + 1] += b.start[e];
+        }
+        std::array<int32_t, kMaxExperts> next;
+        std::copy_n(b.start.begin(), b.num_experts, next.begin());
+        for (int64_t i = 0; i < pairs; ++i) {
+            b.entry[i] = next[b.ids[i]]++;
+            b.token[b.entry[i]] = static_cast<int32_t>(i / k);
+        }
+    }
+};
+
+// Rows of `in` copied into the order of entries, so that an expert's rows lie side by side.
+struct Gather : MoeStep {
+    Slot in, out;
+    void run(const Frame& f, int thread) override {
+        const int64_t pairs = rows(f) * ranks(f);
+        share(f, thread, pairs, 8, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) copy(buffers->token[i], i);
+        });
+    }
+    void copy(int64_t from, int64_t to) const {
+        if (!in.int8_parts) {
+            std::memcpy(row(out, to), row(in, from), sizeof(float) * in.width);
+            return;
+        }
+        const int64_t blocks = in.width / kBlock;
+        std::memcpy(out.q.q + to * in.width, in.q.q + from * in.width, in.width);
+        std::memcpy(out.q.d + to * blocks, in.q.d + from * blocks, 4 * blocks);
+        std::memcpy(out.q.ds + to * blocks, in.q.ds + from * blocks, 4 * blocks);
+        std::memcpy(out.q.sum + to * blocks, in.q.sum + from * blocks, 4 * blocks);
+    }
+};
+
+// Work over (active expert, unit of its output): entries of an expert share its weights.
+struct ExpertStep : MoeStep {
+    Slot in, out;
+    virtual int64_t units() const = 0;
+    virtual void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n) = 0;
+    void run(const Frame& f, int thread) override {
+        const int64_t per_expert = units();
+        const int64_t total = per_expert * static_cast<int64_t>(buffers->active.size());
+        // One token: equal shares. Many: experts have unequal numbers of rows.
+        share(f, thread, total, 2, rows(f) == 1 ? 3 : 0, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) {
+                const int64_t expert = buffers->active[i / per_expert];
+                const int64_t first = buffers->start[expert], last = buffers->start[expert + 1];
+                for (int64_t c = first; c < last; c += kColumnBlock)
+                    unit(f.kernels, expert, i % per_expert, c, std::min(kColumnBlock, last - c));
+            }
+        });
+    }
+};
+
+struct ExpertGateUp : ExpertStep {
+    ExpertStack gate, up;
+    int64_t units() const override { return out.width / kBlock; }
+    void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n) override {
+        alignas(64) float g[kColumnBlock * kBlock], v[kColumnBlock * kBlock];
+        for (int half = 0; half < 2; ++half) {
+            project(k, gate, expert, 2 * u + half, c, n, g + half * kTileRows);
+            project(k, up, expert, 2 * u + half, c, n, v + half * kTileRows);
+        }
+        for (int64_t i = 0; i < n; ++i) {
+            float* h = row(out, c + i) + u * kBlock;
+            k.activate[static_cast<int>(shape.activation)](g + i * kBlock, v + i * kBlock, kBlock, h);
+            if (out.int8_parts) quantize(k, h, out, c + i, u * kBlock, kBlock);
+        }
+    }
+    void project(const Kernels& k, const ExpertStack& stack, int64_t expert, int64_t t, int64_t c,
+                 int64_t n, float* y) const {
+        const Matrix& w = *stack.weight;
+        multiply(k, w, w.tile(t, expert), in, c, n, y, kBlock);
+        add_bias(y, n, kBlock, stack.bias ? stack.bias + expert * w.rows + t * kTileRows : nullptr,
+                 kTileRows);
+    }
+};
+
+struct ExpertDown : ExpertStep {
+    ExpertStack down;
+    int64_t units() const override { return down.weight->num_tiles(); }
+    void unit(const Kernels& k, int64_t expert, int64_t t, int64_t c, int64_t n) override {
+        const Matrix& w = *down.weight;
+        float* y = row(out, c) + t * kTileRows;
+        multiply(k, w, w.tile(t, expert), in, c, n, y, out.stride);
+        const int64_t first = t * kTileRows;
+        add_bias(y, n, out.stride, down.bias ? down.bias + expert * w.rows + first : nullptr,
+                 std::min<int64_t>(kTileRows, w.rows - first));
+    }
+};
+
+// residual += sum over ranks, best first, of weight * expert output
+struct Combine : MoeStep {
+    Slot in, residual;
+    static constexpr int64_t kColumns = 256;
+    void run(const Frame& f, int thread) override {
+        const int k = ranks(f);
+        const int64_t parts = (residual.stride + kColumns - 1) / kColumns;
+        share(f, thread, rows(f) * parts, 4, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) part(f.kernels, i / parts, i % parts * kColumns, k);
+        });
+    }
+    void part(const Kernels& kernels, int64_t r, int64_t column, int k) const {
+        const int64_t n = std::min(kColumns, residual.stride - column);
+        alignas(64) float total[kColumns] = {};
+        for (int rank = 0; rank < k; ++rank) {
+            const int64_t pair = r * k + rank;
+            kernels.add_weighted(buffers->weights[pair], row(in, buffers->entry[pair]) + column, n, total);
+        }
+        float* x = row(residual, r) + column;
+        for (int64_t i = 0; i < std::min(n, residual.width - column); ++i) x[i] += total[i];
+    }
+};
+
+}  // namespace
+
+std::shared_ptr<MoeBuffers> Tape::moe_buffers(int num_experts, int64_t capacity) {
+    for (const auto& known : moe_buffers_)
+        if (known->num_experts == num_experts && known->capacity == capacity) return known;
+    moe_buffers_.push_back(std::make_shared<MoeBuffers>(num_experts, capacity));
+    return moe_buffers_.back();
+}
+
+void Tape::moe(int in, int router, const MoeShape& shape, const ExpertStack& gate,
+               const ExpertStack& up, const ExpertStack& down, int residual) {
+    const int64_t hidden = gate.weight->rows, ranks = shape.num_experts_per_tok;
+    require(shape.num_experts >= 1 && shape.num_experts <= kMaxExperts, "experts must be 1 to 1024");
+    require(ranks >= 1 && ranks <= shape.num_experts, "experts per token must be 1 to all experts");
+    require(at(router).width == shape.num_experts, "one router logit per expert");
+    require(up.weight->rows == hidden && hidden % kBlock == 0 && down.weight->columns == hidden,
+            "gate, up and down must share a hidden width that is a multiple of 32");
+    require(down.weight->rows == at(residual).width, "down must have one row per residual column");
+    for (const ExpertStack* stack : {&gate, &up, &down})
+        require(stack->weight->num_matrices == shape.num_experts, "one matrix per expert");
+    require_input(in, *gate.weight);
+    require_input(in, *up.weight);
+    const int64_t capacity = max_rows_ * ranks;
+    moe_capacity_ = std::min(moe_capacity_, capacity);
+    max_ranks_ = std::min(max_ranks_, shape.num_experts);
+    default_ranks_ = std::max(default_ranks_, static_cast<int>(ranks));
+    const auto buffers = moe_buffers(shape.num_experts, capacity);
+    const auto scratch_slot = [&](const char* role, int64_t width, int parts) -> const Slot& {
+        return at(shared_slot(role, width, parts, ranks));
+    };
+    const int int8_in = at(in).int8_parts ? 1 : 0;
+    const Slot gathered = scratch_slot("gathered", at(in).width, int8_in);
+    const Slot inner = scratch_slot("inner", hidden, int8_in);
+    const Slot expert_out = scratch_slot("expert_out", at(residual).width, 0);
+
+    const auto add = [&](auto step) {
+        step->buffers = buffers;
+        step->shape = shape;
+        push(std::move(step));
+    };
+    auto route = std::make_unique<Route>();
+    route->logits = at(router);
+    add(std::move(route));
+    add(std::make_unique<Group>());
+    auto gather = std::make_unique<Gather>();
+    gather->in = at(in);
+    gather->out = gathered;
+    add(std::move(gather));
+    auto gate_up = std::make_unique<ExpertGateUp>();
+    gate_up->in = gathered;
+    gate_up->out = inner;
+    gate_up->gate = gate;
+    gate_up->up = up;
+    add(std::move(gate_up));
+    auto last = std::make_unique<ExpertDown>();
+    last->in = inner;
+    last->out = expert_out;
+    last->down = down;
+    add(std::move(last));
+    auto combine = std::make_unique<Combine>();
+    combine->in = expert_out;
+    combine->residual = at(residual);
+    add(std::move(combine));
+}
+
+}  // namespace ingle
