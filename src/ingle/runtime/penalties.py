@@ -40,21 +40,14 @@ class Penalties:
         if self._counts:
             self._said[token] += 1
 
-    def apply(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | NDArray[np.float64]:
-        """Logits (vocab_size,) as changed, in float64; `logits` itself when nothing changes it."""
-        if not (self._repeats or self._counts or len(self._bias_ids)):
-            return logits
-        changed = logits.astype(np.float64)
-        changed[self._bias_ids] += self._biases
+    def apply(self, logits: NDArray[np.float64]) -> None:
+        """Changes logits (vocab_size,) in place."""
+        logits[self._bias_ids] += self._biases
         if self._repeats:
-            self._penalize_repetition(changed)
+            seen, penalty = np.flatnonzero(self._seen), self._params.repetition_penalty
+            values = logits[seen]
+            logits[seen] = np.where(values < 0, values * penalty, values / penalty)
         if self._counts:
-            said = np.flatnonzero(self._said)
-            changed[said] -= self._params.frequency_penalty * self._said[said]
-            changed[said] -= self._params.presence_penalty
-        return changed
-
-    def _penalize_repetition(self, logits: NDArray[np.float64]) -> None:
-        seen = np.flatnonzero(self._seen)
-        values, penalty = logits[seen], self._params.repetition_penalty
-        logits[seen] = np.where(values < 0, values * penalty, values / penalty)
+            said = np.flatnonzero(self._said > 0)
+            logits[said] -= self._params.frequency_penalty * self._said[said]
+            logits[said] -= self._params.presence_penalty

@@ -18,8 +18,6 @@ from ingle.runtime.filters import Indices, Scores, filters_of
 from ingle.runtime.penalties import Penalties
 from ingle.runtime.request import SamplingParams
 
-Logits = NDArray[np.float32] | NDArray[np.float64]
-
 _RUN = 512  # weights summed on their own, so that one run and not the vocabulary is searched
 
 
@@ -32,25 +30,28 @@ class Sampler:
         self.params = params
         self._penalties = Penalties(params, vocab_size, prompt_ids)
         self._random = np.random.PCG64(params.seed)
+        self._scores = np.empty(vocab_size, np.float64)
 
     def draw(self, logits: NDArray[np.float32]) -> int:
         """A token id from float32 (vocab_size,). Ties of the likeliest go to the lower id.
 
         Raises IngleError when no token has a finite logit, or one has NaN or +infinity.
         """
-        token = self._draw(self._penalties.apply(logits))
+        self._scores[:] = logits
+        self._penalties.apply(self._scores)
+        token = self._draw(self._scores)
         self._penalties.note(token)
         return token
 
-    def _draw(self, logits: Logits) -> int:
+    def _draw(self, logits: Scores) -> int:
         likeliest = int(np.argmax(logits))
         if not math.isfinite(logits[likeliest]):
             rule = f"the likeliest token must have a finite logit, but got {logits[likeliest]}"
             raise IngleError("logits", rule, "the model's file may be damaged")
         if self.params.temperature == 0 or self.params.top_k == 1:
             return likeliest
-        ids, scores = survivors(logits, self.params)
-        chosen = pick(np.exp(scores), self._uniform())
+        ids, scores = _survivors(logits, self.params)
+        chosen = pick(np.exp(scores, out=scores), self._uniform())
         return chosen if ids is None else int(ids[chosen])
 
     def _uniform(self) -> float:
@@ -58,21 +59,9 @@ class Sampler:
         return float((int(self._random.random_raw()) >> 11) * 2.0**-53)
 
 
-def survivors(logits: Logits, params: SamplingParams) -> tuple[Indices | None, Scores]:
-    """Ids that may be drawn (None: all) and their logits over the temperature, the largest 0."""
-    with np.errstate(over="ignore"):  # a tiny temperature makes the rest impossible
-        scores = (logits - np.float64(logits.max())) / params.temperature
-    ids: Indices | None = None
-    for keep in filters_of(params):
-        kept = keep(scores)
-        ids = kept if ids is None else ids[kept]
-        scores = scores[kept]
-    return ids, scores - scores.max()
-
-
-def distribution(logits: Logits, params: SamplingParams) -> tuple[Indices, Scores]:
-    """The ids that may be drawn, and their probabilities (float64, summing to 1)."""
-    ids, scores = survivors(logits, params)
+def distribution(logits: NDArray[np.float32], params: SamplingParams) -> tuple[Indices, Scores]:
+    """The ids that may be drawn from unchanged logits, and their probabilities (float64)."""
+    ids, scores = _survivors(logits.astype(np.float64), params)
     weights = np.exp(scores)
     return np.arange(len(scores)) if ids is None else ids, weights / weights.sum()
 
@@ -84,6 +73,23 @@ def pick(weights: Scores, uniform: float) -> int:
     run = _first_above(runs, goal)
     inside = np.cumsum(weights[run * _RUN : (run + 1) * _RUN])
     return run * _RUN + _first_above(inside, goal - (runs[run - 1] if run else 0.0))
+
+
+def _survivors(scores: Scores, params: SamplingParams) -> tuple[Indices | None, Scores]:
+    """Ids that may be drawn (None: all) and their logits over the temperature, the largest 0.
+
+    Overwrites `scores`.
+    """
+    scores -= scores.max()
+    with np.errstate(over="ignore"):  # a tiny temperature makes the rest impossible
+        scores /= params.temperature
+    ids: Indices | None = None
+    for keep in filters_of(params):
+        kept = keep(scores)
+        ids = kept if ids is None else ids[kept]
+        scores = scores[kept]
+    scores -= scores.max()
+    return ids, scores
 
 
 def _first_above(sums: Scores, goal: float) -> int:
