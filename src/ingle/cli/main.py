@@ -134,6 +134,27 @@ def rm(name: Annotated[str, typer.Argument(metavar="NAME", help="A known name.")
     remove(name)
 
 
+@app.command()
+@guarded
+def synth(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, such as gpt-oss:20b.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A file; a folder for hf, original.")],
+    layers: Annotated[int | None, typer.Option(help="Layers, if not as many as published.")] = None,
+    experts: Annotated[int | None, typer.Option(help="Experts per layer, likewise.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed makes other weights.")] = 0,
+    router_skew: Annotated[
+        float, typer.Option(help="Popularity of experts falls as rank to the minus this.")
+    ] = 0.0,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="gguf|hf|original", help="How the file is laid out.")
+    ] = "gguf",
+) -> None:
+    """Write a model of true shapes and random weights, to measure and plan with."""
+    from ingle.cli.synth import synth as write
+
+    raise typer.Exit(write(name, out, layers, experts, seed, router_skew, file_format))
+
+
 def main() -> None:
     """The program `ingle`; always ends in SystemExit."""
     if sys.stdout is None:  # closed by whoever started this
