@@ -1,0 +1,91 @@
+"""Owns what a finished answer is: text, ids, counts, times, log-probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ingle.runtime import Progress, TokenLogprobs
+from ingle.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens counted; `cached_tokens` of the prompt needed no computing."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds, and tokens per second: load_s is the model's, the rest this generation's."""
+
+    load_s: float
+    prompt_s: float
+    decode_s: float
+    first_token_s: float
+    prompt_tokens_per_s: float
+    decode_tokens_per_s: float
+
+    @classmethod
+    def of(cls, progress: Progress, load_s: float, first_token_s: float) -> Timings:
+        """The times of a generation; its first token comes out of the prompt, not of decoding."""
+        p = progress
+        return cls(
+            load_s=load_s,
+            prompt_s=p.prompt_s,
+            decode_s=p.decode_s,
+            first_token_s=first_token_s,
+            prompt_tokens_per_s=_rate(p.prompt_tokens - p.cached_tokens, p.prompt_s),
+            decode_tokens_per_s=_rate(p.completion_tokens - 1, p.decode_s),
+        )
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token, its text (U+FFFD where it is part of a character) and natural log-probability.
+
+    Probabilities are the model's own, before temperature, penalties, biases and filters. top: the
+    likeliest tokens at its place, best first, as many as were asked for; empty within `top`.
+    """
+
+    token_id: int
+    text: str
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+    @classmethod
+    def of(cls, found: TokenLogprobs, tokenizer: Tokenizer) -> TokenLogprob:
+        """The engine's figures with their texts."""
+        top = tuple(cls(i, _text(tokenizer, i), logprob) for i, logprob in found.top)
+        return cls(found.token_id, _text(tokenizer, found.token_id), found.logprob, top)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An answer. finish_reason: "stop", "length" or "cancelled".
+
+    logprobs: one for each of `token_ids`; None unless they were asked for.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: str
+    usage: Usage
+    timings: Timings
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+def _text(tokenizer: Tokenizer, token_id: int) -> str:
+    known = token_id < tokenizer.vocab_size  # a model may have more rows than words
+    return tokenizer.decode([token_id]) if known else ""
+
+
+def _rate(tokens: int, seconds: float) -> float:
+    return tokens / seconds if seconds > 0 and tokens > 0 else 0.0

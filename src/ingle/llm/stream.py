@@ -1,0 +1,94 @@
+"""Owns a running answer: ids in, pieces of text out, cancelling, the completion at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from time import perf_counter
+
+from ingle.errors import IngleError
+from ingle.llm.completion import Completion, Timings, TokenLogprob, Usage
+from ingle.llm.stop import StopScanner
+from ingle.runtime import Engine, FinishReason, Progress, Request
+from ingle.tokenizer import Tokenizer
+
+
+class Stream:
+    """Pieces of text as they are ready; `completion` tells the whole once the end is reached."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        request: Request,
+        stops: Sequence[str] = (),
+        load_s: float = 0.0,
+    ) -> None:
+        self._progress = Progress(len(request.prompt_ids))
+        self._tokenizer = tokenizer
+        self._wants_logprobs = request.logprobs is not None
+        self._load_s = load_s
+        self._ids: list[int] = []
+        self._text = ""
+        self._completion: Completion | None = None
+        self._first_token_s = 0.0
+        self._pieces = self._run(engine, request, StopScanner(stops))
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def cancel(self) -> None:
+        """Ends the generation; what was made so far stays in `completion`."""
+        self._pieces.close()
+        self._finish(FinishReason.CANCELLED)
+
+    @property
+    def completion(self) -> Completion:
+        """The whole answer; IngleError before the end."""
+        if self._completion is None:
+            raise IngleError(
+                "stream", "completion is ready after the last piece, but got asked now"
+            )
+        return self._completion
+
+    def _run(
+        self, engine: Engine, request: Request, stops: StopScanner
+    ) -> Generator[str, None, None]:
+        started = perf_counter()
+        decoder = self._tokenizer.decoder(skip_special=True)
+        for token in engine.generate(request, self._progress):
+            if not self._ids:
+                self._first_token_s = perf_counter() - started
+            self._ids.append(token)
+            piece, stopped = stops.feed(decoder.feed(token))
+            if piece:
+                self._text += piece
+                yield piece
+            if stopped:
+                self._finish(FinishReason.STOP)
+                return
+        piece, stopped = stops.feed(decoder.finish())
+        piece += "" if stopped else stops.finish()
+        if piece:
+            self._text += piece
+            yield piece
+        self._finish(FinishReason.STOP if stopped else self._progress.finish_reason)
+
+    def _finish(self, reason: FinishReason) -> None:
+        if self._completion is not None:
+            return
+        p = self._progress
+        self._completion = Completion(
+            self._text,
+            tuple(self._ids),
+            str(reason),
+            Usage(p.prompt_tokens, p.completion_tokens, p.cached_tokens),
+            Timings.of(p, self._load_s, self._first_token_s),
+            self._logprobs() if self._wants_logprobs else None,
+        )
+
+    def _logprobs(self) -> tuple[TokenLogprob, ...]:
+        found = self._progress.logprobs[: len(self._ids)]
+        return tuple(TokenLogprob.of(one, self._tokenizer) for one in found)
