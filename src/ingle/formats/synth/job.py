@@ -70,9 +70,9 @@ class _Weights:
     """The tensors of a plan under a seed, as a writer takes them."""
 
     def __init__(self, model: PlannedModel, seed: int, router_skew: float) -> None:
-        self._tensors = {tensor.name: tensor for tensor in model.synthetic}
+        self._tensors = {tensor.name: tensor for tensor in model.tensors}
         self._seed = seed
-        self.specs = [TensorSpec(t.name, t.format, t.shape) for t in model.synthetic]
+        self.specs = [TensorSpec(t.name, t.format, t.shape) for t in model.tensors]
         # What the weights follow from besides their shapes.
         self.job = json.dumps([_DRAWING, model.name, seed, router_skew, np.__version__])
 
@@ -84,7 +84,7 @@ class _Weights:
 def _write_gguf(
     path: Path, model: PlannedModel, weights: _Weights, progress: Progress | None
 ) -> Path:
-    formats = {tensor.format for tensor in model.synthetic}
+    formats = {tensor.format for tensor in model.tensors}
     file_type = next(number for name, number in _FILE_TYPES.items() if name in formats)
     metadata = {
         "general.architecture": model.metadata["general.architecture"],
@@ -127,7 +127,7 @@ def _write_folder(
     files: dict[str, str] = {}
     if model.layout == "original":
         files["config.json"] = json.dumps(configs.to_openai(model.config))
-        files["dtypes.json"] = json.dumps({t.name: _dtype(t.part) for t in model.synthetic})
+        files["dtypes.json"] = json.dumps({t.name: _dtype(t.part) for t in model.tensors})
     else:
         files["config.json"] = json.dumps(model.config, indent=2)
         files |= vocabulary.folder_from_keys(_tokenizer_keys(model.config))

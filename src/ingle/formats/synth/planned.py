@@ -1,7 +1,6 @@
 """Owns a synthetic model before it is written: metadata, tensors' names and shapes, no data.
 
-It opens like a container, so that counting and planning need no file: `read` gives zeros that take
-no memory.
+A plan opens like a GGUF file, so that counting and planning need none.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,14 @@ from ingle.errors import IngleError, UnsupportedError
 from ingle.formats.container import TensorInfo
 from ingle.formats.convert import config as configs
 from ingle.formats.convert import dense as dense_configs
+from ingle.formats.gguf import GgufFile
+from ingle.formats.gguf_header import DEFAULT_ALIGNMENT
 from ingle.formats.mapping import Bytes, quoted
 from ingle.formats.synth.dense import Gpt2, Llama
 from ingle.formats.synth.gpt_oss import GptOss
 from ingle.formats.synth.shapes import Config, config_of
 from ingle.formats.synth.tensor import SynthTensor
+from ingle.formats.writer import GGUF_VERSION
 from ingle.numerics import FORMATS
 
 LAYOUTS = ("gguf", "hf", "original")
@@ -32,7 +34,7 @@ _MAX_SKEW = 8.0
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """What a synthetic checkpoint will hold; see `ingle.formats.Container`.
+    """What a synthetic checkpoint will hold.
 
     config: Hugging Face's dictionary. metadata: GGUF keys without the tokenizer's.
     """
@@ -41,28 +43,33 @@ class PlannedModel:
     layout: str
     config: Config
     metadata: Mapping[str, Any]
-    synthetic: tuple[SynthTensor, ...]
+    tensors: tuple[SynthTensor, ...]
 
-    @property
-    def path(self) -> Path:
-        """A name for messages; there is no file."""
-        return Path(self.name)
+    def open(self) -> PlannedGguf:
+        """The plan as a container; IngleError unless its layout is gguf."""
+        if self.layout != "gguf":
+            raise IngleError(self.name, f"plan must be of a GGUF file, but got {self.layout}")
+        return PlannedGguf(self)
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """None."""
-        return ()
 
-    @cached_property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """All tensors by name, in file order, all at offset 0."""
-        return {tensor.name: _info(tensor, self.path) for tensor in self.synthetic}
+class PlannedGguf(GgufFile):
+    """A GGUF file that is not there: `read` gives zeros that take no memory."""
+
+    def __init__(self, model: PlannedModel) -> None:
+        self.path = Path(model.name)
+        self.version = GGUF_VERSION
+        self.alignment = DEFAULT_ALIGNMENT
+        self.metadata = MappingProxyType(dict(model.metadata))
+        self.value_types = MappingProxyType({})
+        self._maps = {}
+        infos = {tensor.name: _info(tensor, self.path) for tensor in model.tensors}
+        self.tensors = MappingProxyType(infos)
 
     def read(self, name: str) -> Bytes:
         """Zeros `(*shape[:-1], row_bytes)` that share one byte of memory."""
         info = self.tensors.get(name)
         if info is None:
-            raise IngleError(self.name, f"tensor must be in the model, but got {quoted(name)}")
+            raise IngleError(str(self.path), f"tensor must be in the model, but got {quoted(name)}")
         return np.broadcast_to(np.zeros(1, np.uint8), (*info.shape[:-1], info.row_bytes))
 
 
@@ -108,7 +115,6 @@ def _tensors(
 
 
 def _info(tensor: SynthTensor, path: Path) -> TensorInfo:
-    fmt = None if tensor.format == "U8" else FORMATS[tensor.format]
-    row_bytes = tensor.shape[-1] if fmt is None else fmt.row_bytes(tensor.shape[-1])
+    row_bytes = FORMATS[tensor.format].row_bytes(tensor.shape[-1])
     nbytes = row_bytes * math.prod(tensor.shape[:-1])
     return TensorInfo(tensor.name, tensor.format, tensor.shape, row_bytes, nbytes, path, 0)
