@@ -1,90 +1,247 @@
-"""Owns loading: a container's tensors become a backend's weight handles.
+"""Owns loading: a container's tensors, asked for by role, become a backend's weight handles.
 
-It does not know any architecture; each file beside it names the tensors it wants.
+Bytes that already lie as a backend wants them are passed as views of the file. It does not know any
+architecture; each file beside it names the roles it wants.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingle.errors import FileFormatError
-from ingle.formats import Container
-from ingle.numerics import FORMATS, decode
-from ingle.ops import Backend, Linear, Weight
+from ingle.errors import FileFormatError, UnsupportedError
+from ingle.formats import Container, TensorInfo
+from ingle.formats.mapping import quoted
+from ingle.models.config import Config
+from ingle.models.names import Layout, Names
+from ingle.numerics import FORMATS, Format, decode
+from ingle.ops import Backend, Linear, Norm, Weight
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+_CELLS = {"F32": "<u4", "F16": "<u2", "BF16": "<u2"}  # formats whose columns can be moved
+_WEIGHT = (".weight", "", ".scale")  # OpenAI calls the gain of a norm its scale
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as stored: data uint8 (*shape[:-1], row_bytes)."""
+
+    where: str
+    name: str
+    format: str
+    data: Bytes
+
+    @property
+    def fmt(self) -> Format:
+        """The number format; FileFormatError for one that cannot be computed with."""
+        if self.format not in FORMATS:
+            rule = f"must be of a known number format, but got {self.format}"
+            raise FileFormatError(self.where, f"tensor {quoted(self.name)} {rule}")
+        return FORMATS[self.format]
+
+    @property
+    def cells(self) -> NDArray[np.unsignedinteger]:
+        """One unsigned integer per weight, so that columns can be moved without changing a bit."""
+        if self.format not in _CELLS:
+            rule = f"must be one of {', '.join(_CELLS)}, but got {self.format}"
+            raise UnsupportedError(self.where, f"tensor {quoted(self.name)} {rule}")
+        return self.data.view(_CELLS[self.format])
+
+    def transposed(self) -> Tensor:
+        """(in, out) as (out, in)."""
+        return replace(self, data=np.ascontiguousarray(self.cells.T).view(np.uint8))
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """A view of some rows of a matrix."""
+        name = f"{self.name}[{start}:{stop}]"
+        return replace(self, name=name, data=self.data[start:stop])
 
 
 class Checkpoint:
-    """A container seen by a model file: typed metadata and tensors of checked shapes."""
+    """A container in one layout, seen by an architecture."""
 
-    def __init__(self, container: Container, backend: Backend) -> None:
+    def __init__(
+        self, container: Container, backend: Backend, layout: Layout, names: Names, config: Config
+    ) -> None:
         self.container = container
         self.backend = backend
+        self.layout = layout
+        self.names = names
+        self.config = config
+        self.unused = set(container.tensors)
+        self.top = Section(self, "")
+        self._block = self._spelled("block")
 
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """The container's key/value pairs."""
-        return self.container.metadata
+    def block(self, index: int) -> Section:
+        """The tensors of one layer."""
+        return Section(self, self._block.format(index))
 
-    def has(self, name: str) -> bool:
-        """Whether a tensor of that name exists."""
-        return name in self.container.tensors
+    def matrix(self, tensor: Tensor) -> Weight:
+        """Handle of a matrix, or of a stack of them."""
+        return self.backend.matrix(tensor.name, tensor.fmt, tensor.data)
 
-    def integer(self, key: str, default: int | None = None, *, low: int = 1, high: int) -> int:
-        """A whole number of the metadata within [low, high]; FileFormatError otherwise."""
-        value = self.metadata.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self._bad(key, f"must be a whole number from {low} to {high}, but got {value!r}")
-        return value
+    def finish(self, *ignored: str) -> None:
+        """UnsupportedError when a tensor was not asked for and does not end in one of `ignored`:
+        a bias, an adapter or a layer that silently did nothing would be a wrong answer."""
+        left = sorted(name for name in self.unused if not name.endswith((*ignored, "\0")))
+        if left:
+            raise UnsupportedError(
+                self.container.path.name,
+                f"every tensor must be known to the architecture, but got {quoted(left[0])} "
+                f"({len(left)} such)",
+                "adapters must be merged first",
+            )
 
-    def real(self, key: str, default: float | None = None, *, low: float, high: float) -> float:
-        """A number of the metadata within [low, high]; FileFormatError otherwise."""
-        value = self.metadata.get(key, default)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not low <= value <= high:
-            raise self._bad(key, f"must be a number from {low} to {high}, but got {value!r}")
-        return float(value)
+    def _spelled(self, prefix: str) -> str:
+        """The first spelling of a prefix that the file uses."""
+        spellings = self.names[prefix]
+        if isinstance(spellings, str):
+            return spellings
+        names = self.container.tensors
+        used = (s for s in spellings if any(name.startswith(s.format(0)) for name in names))
+        return next(used, spellings[0])
 
-    def matrix(self, name: str, rows: int, columns: int) -> Weight:
-        """Handle of a weight (rows, columns)."""
-        data = self._read(name, (rows, columns))
-        fmt = FORMATS[self.container.tensors[name].format]
-        return self.backend.matrix(name, fmt, data)
 
-    def linear(self, name: str, rows: int, columns: int) -> Linear:
-        """`name`.weight (rows, columns) with `name`.bias (rows,) where the file has one."""
-        weight = self.matrix(f"{name}.weight", rows, columns)
-        bias = f"{name}.bias"
-        return Linear(weight, self.vector(bias, rows) if self.has(bias) else None)
+class Section:
+    """Tensors under one prefix. Shapes are checked: FileFormatError names what is wrong."""
 
-    def vector(self, name: str, length: int) -> Weight:
-        """Handle of a vector, decoded to float32 (length,)."""
-        data = self._read(name, (length,))
-        values = decode(FORMATS[self.container.tensors[name].format], data)
-        return self.backend.vector(name, np.ascontiguousarray(values, np.float32))
+    def __init__(self, checkpoint: Checkpoint, prefix: str) -> None:
+        self.checkpoint = checkpoint
+        self.prefix = prefix
 
-    def _read(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        info = self.container.tensors.get(name)
-        where = str(self.container.path.name)
+    def expert(self, index: int) -> Section:
+        """The tensors of one expert, where each has its own."""
+        prefix = self.checkpoint.names["expert"]
+        assert isinstance(prefix, str)
+        return Section(self.checkpoint, self.prefix + prefix.format(index))
+
+    def has(self, role: str) -> bool:
+        """Whether the layout has a name for the role, and the file a tensor of that name."""
+        return role in self.checkpoint.names and self._info(role, _WEIGHT) is not None
+
+    def stored(self, role: str, shape: tuple[int, ...], kind: Sequence[str] = _WEIGHT) -> Tensor:
+        """The tensor of a role, of exactly this shape."""
+        container, info = self.checkpoint.container, self._info(role, kind)
+        where = container.path.name
         if info is None:
+            name = next(self._spellings(role, kind))
             raise FileFormatError(
                 where,
-                f"tensor {name} must exist, but got a file without it",
+                f"tensor {quoted(name)} must exist, but got a file without it",
                 "the file may be cut, or be of another architecture than it claims",
             )
-        if info.shape != shape:
-            raise FileFormatError(
-                where, f"tensor {name} must have shape {shape}, but got {info.shape}"
-            )
-        if info.format not in FORMATS:
-            raise FileFormatError(
-                where, f"tensor {name} must be of a known number format, but got {info.format}"
-            )
-        return self.container.read(name)
+        if _squeezed(info.shape) != _squeezed(shape):
+            rule = f"must have shape {shape}, but got {info.shape}"
+            raise FileFormatError(where, f"tensor {quoted(info.name)} {rule}")
+        self.checkpoint.unused.discard(info.name)
+        data = container.read(info.name).reshape(*shape[:-1], info.row_bytes)
+        return Tensor(where, info.name, info.format, data)
 
-    def _bad(self, key: str, rule: str) -> FileFormatError:
-        return FileFormatError(f"{self.container.path.name} {key}", rule)
+    def length(self, role: str) -> int:
+        """Rows of a matrix."""
+        info = self._info(role, _WEIGHT)
+        return info.shape[0] if info is not None and len(info.shape) == 2 else 1
+
+    def matrix(self, role: str, rows: int, columns: int) -> Weight:
+        """Handle of a weight (rows, columns)."""
+        return self.checkpoint.matrix(self.stored(role, (rows, columns)))
+
+    def linear(
+        self, role: str, rows: int, columns: int, *, bias: bool = False, transposed: bool = False
+    ) -> Linear:
+        """Weight (rows, columns) with its bias (rows,). transposed: stored as (columns, rows)."""
+        return self.split(role, (rows,), columns, bias=bias, transposed=transposed)[0]
+
+    def split(
+        self,
+        role: str,
+        rows: Sequence[int],
+        columns: int,
+        *,
+        bias: bool = False,
+        transposed: bool = False,
+    ) -> list[Linear]:
+        """Layers that are stored as one, a slice of rows each."""
+        total = sum(rows)
+        tensor = self.stored(role, (columns, total) if transposed else (total, columns))
+        tensor = tensor.transposed() if transposed else tensor
+        name, values = self.biases(role, (total,)) if bias else ("", None)
+        if len(rows) == 1:
+            weight = self.checkpoint.matrix(tensor)
+            return [Linear(weight, None if values is None else self._vector(name, values))]
+        parts, start = [], 0
+        for count in rows:
+            stop = start + count
+            weight = self.checkpoint.matrix(tensor.rows(start, stop))
+            part = f"{name}[{start}:{stop}]"
+            added = None if values is None else self._vector(part, values[start:stop])
+            parts.append(Linear(weight, added))
+            start = stop
+        return parts
+
+    def qkv(
+        self, rows: tuple[int, int, int], columns: int, *, bias: bool = False
+    ) -> tuple[Linear, Linear, Linear]:
+        """Query, key and value layers, stored as one or apart."""
+        if self.has("qkv_proj"):
+            q, k, v = self.split("qkv_proj", rows, columns, bias=bias)
+            return q, k, v
+        roles = ("q_proj", "k_proj", "v_proj")
+        q, k, v = (
+            self.linear(role, count, columns, bias=bias)
+            for role, count in zip(roles, rows, strict=True)
+        )
+        return q, k, v
+
+    def norm(self, role: str, width: int, eps: float, *, bias: bool = False) -> Norm:
+        """Gain (width,), and with a bias LayerNorm's."""
+        weight = self.vector(role, width)
+        return Norm(weight, eps, self._vector(*self.biases(role, (width,))) if bias else None)
+
+    def vector(self, role: str, length: int) -> Weight:
+        """Handle of a vector, decoded to float32 (length,)."""
+        return self._vector(*self.values(role, (length,)))
+
+    def head(self, embed_tokens: Weight, rows: int, columns: int) -> Linear:
+        """The output matrix, or the embedding where the file shares it."""
+        config = self.checkpoint.config
+        tied = config.flag("tie_word_embeddings", not self.has("lm_head"))
+        if not tied:
+            return self.linear("lm_head", rows, columns)
+        if self.has("lm_head"):  # a copy of the embedding
+            self.stored("lm_head", (rows, columns))
+        return Linear(embed_tokens)
+
+    def values(
+        self, role: str, shape: tuple[int, ...], kind: Sequence[str] = _WEIGHT
+    ) -> tuple[str, Floats]:
+        """A tensor's name and its numbers, float32 of that shape."""
+        tensor = self.stored(role, shape, kind)
+        return tensor.name, np.ascontiguousarray(decode(tensor.fmt, tensor.data), np.float32)
+
+    def biases(self, role: str, shape: tuple[int, ...]) -> tuple[str, Floats]:
+        """The bias beside a weight: its name and its numbers."""
+        return self.values(role, shape, (".bias",))
+
+    def _vector(self, name: str, values: Floats) -> Weight:
+        return self.checkpoint.backend.vector(name, np.ascontiguousarray(values))
+
+    def _info(self, role: str, kind: Sequence[str]) -> TensorInfo | None:
+        tensors = self.checkpoint.container.tensors
+        return next((tensors[n] for n in self._spellings(role, kind) if n in tensors), None)
+
+    def _spellings(self, role: str, kind: Sequence[str]) -> Iterator[str]:
+        stems = self.checkpoint.names[role]
+        for stem in (stems,) if isinstance(stems, str) else stems:
+            yield from (f"{self.prefix}{stem}{suffix}" for suffix in kind)
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the leading ones that GGUF's writers drop."""
+    first = next((i for i, size in enumerate(shape) if size != 1), len(shape))
+    return shape[first:]
