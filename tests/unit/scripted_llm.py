@@ -40,19 +40,31 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    token_id: int
+    text: str
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
 class Completion:
     text: str
     token_ids: list[int]
     finish_reason: str
     usage: Usage
     timings: Timings
+    logprobs: list[TokenLogprob] | None = None
 
 
 class Stream:
     """As ingle.llm's: an iterator that cannot be cancelled from within its own next piece."""
 
-    def __init__(self, words: list[str], finish_reason: str, pause_s: float) -> None:
+    def __init__(
+        self, words: list[str], finish_reason: str, pause_s: float, logprobs: int | None = None
+    ) -> None:
         self.completion: Completion
+        self._logprobs = logprobs
         self._said = ""
         self._pieces = self._run(words, finish_reason, pause_s)
 
@@ -77,7 +89,15 @@ class Stream:
     def _finish(self, reason: str) -> None:
         count = len(self._said.split())
         usage = Usage(4, count, 4 + count, cached_tokens=1)
-        self.completion = Completion(self._said, [7] * count, reason, usage, Timings())
+        self.completion = Completion(
+            self._said, [7] * count, reason, usage, Timings(), self._told(count)
+        )
+
+    def _told(self, count: int) -> list[TokenLogprob] | None:
+        if self._logprobs is None:
+            return None
+        top = (TokenLogprob(8, "ü", -0.5), TokenLogprob(9, "b", float("-inf")))[: self._logprobs]
+        return [TokenLogprob(7, "a", -1.5, top)] * count
 
 
 class LLM:
@@ -116,7 +136,8 @@ class LLM:
         if prompt.startswith("script: long"):
             pieces *= 10_000
         finish = "length" if prompt.startswith("script: cut") else "stop"
-        stream = Stream(pieces, finish, 0.01 if prompt == "script: long, slow" else 0)
+        pause_s = 0.01 if prompt == "script: long, slow" else 0
+        stream = Stream(pieces, finish, pause_s, settings["logprobs"])
         if settings["stream"]:
             return stream
         for _ in stream:

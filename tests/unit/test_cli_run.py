@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from ingle.runtime.presets import PRESETS
+
 PIPES: dict[str, Any] = {
     "stdin": subprocess.DEVNULL,
     "stdout": subprocess.PIPE,
@@ -48,22 +50,46 @@ def test_a_path_comes_first(ingle: Any) -> None:
 def test_options_may_follow_the_prompt_and_reach_the_model(ingle: Any) -> None:
     sampling = ["--temperature=0.5", "--top-p=0.9", "--top-k=40", "--max-tokens=7", "--seed=3"]
     settings = ["--threads=2", "--backend=reference", "--context=512"]
-    assert ingle("run", "Hi", *sampling, *settings).code == 0
+    penalties = ["--repetition-penalty=1.1", "--presence-penalty=0.5", "--frequency-penalty=-1"]
+    others = ["--min-p=0.05", "--typical-p=0.8", "--preset=code", "--experts=2", "--exact"]
+    assert ingle("run", "Hi", *sampling, *settings, *penalties, *others).code == 0
     opened, chat, _ = ingle.calls()
-    assert {key: opened[key] for key in ("threads", "backend", "context")} == {
+    assert {key: opened[key] for key in ("threads", "backend", "context", "exact")} == {
         "threads": 2,
         "backend": "reference",
         "context": 512,
+        "exact": True,
     }
     assert chat == {
         "chat": "Hi",
         "stream": True,
+        "preset": "code",
         "temperature": 0.5,
         "top_p": 0.9,
         "top_k": 40,
+        "min_p": 0.05,
+        "typical_p": 0.8,
+        "repetition_penalty": 1.1,
+        "presence_penalty": 0.5,
+        "frequency_penalty": -1.0,
         "max_tokens": 7,
         "seed": 3,
+        "logprobs": None,
+        "num_experts_per_tok": 2,
     }
+
+
+def test_help_tells_the_presets_as_they_are(ingle: Any) -> None:
+    told = " ".join(ingle("run", "--help").out.split())
+    assert "|".join(PRESETS) in told
+    first, *others, last = (f"{options['temperature']:g}" for options in PRESETS.values())
+    assert f"at temperature {first}, {', '.join(others)} or {last};" in told
+
+
+def test_options_not_typed_are_left_to_the_model(ingle: Any) -> None:
+    assert ingle("run", "Hi").code == 0
+    _, chat, _ = ingle.calls()
+    assert {value for key, value in chat.items() if key not in ("chat", "stream")} == {None}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +107,17 @@ def test_options_may_follow_the_prompt_and_reach_the_model(ingle: Any) -> None:
         (["Hi", "--temperature", "inf"], "but got inf"),
         (["Hi", "--top-p", "0"], "[--top-p] the share must be above 0"),
         (["Hi", "--top-p", "1.5"], "but got 1.5"),
-        (["Hi", "--top-k", "0"], "[--top-k]"),
+        (["Hi", "--top-k", "-1"], "[--top-k]"),
+        (["Hi", "--temperature", "101"], "[--temperature]"),
+        (["Hi", "--min-p", "1.5"], "[--min-p]"),
+        (["Hi", "--typical-p", "0"], "[--typical-p]"),
+        (["Hi", "--repetition-penalty", "0"], "[--repetition-penalty]"),
+        (["Hi", "--presence-penalty", "2.5"], "[--presence-penalty]"),
+        (["Hi", "--frequency-penalty", "nan"], "[--frequency-penalty]"),
+        (["Hi", "--preset", "wild"], "[--preset] the preset must be one of creative, code,"),
+        (["Hi", "--experts", "0"], "[--experts]"),
+        (["Hi", "--json", "--logprobs", "21"], "[--logprobs] the count must be from 0 to 20"),
+        (["Hi", "--logprobs", "1"], "[--logprobs] log-probabilities are shown as JSON alone"),
         (["Hi", "--max-tokens", "0"], "[--max-tokens]"),
         (["Hi", "--seed", "-1"], "[--seed]"),
         (["Hi", "--seed", str(2**64)], "[--seed]"),
@@ -186,6 +222,16 @@ def test_json_is_one_object_and_nothing_else(ingle: Any) -> None:
     assert timings["load_s"] == 0.25
     assert timings["decode_tokens_per_s"] is None
     assert "scripted kernels" in ended.err
+
+
+def test_json_tells_log_probabilities_on_demand(ingle: Any) -> None:
+    ended = ingle("run", "Hi", "--json", "--logprobs", "2")
+    answer = json.loads(ended.out, parse_constant=pytest.fail)
+    top = [
+        {"token_id": 8, "text": "ü", "logprob": -0.5},
+        {"token_id": 9, "text": "b", "logprob": None},
+    ]
+    assert answer["logprobs"] == [{"token_id": 7, "text": "a", "logprob": -1.5, "top": top}] * 3
 
 
 @pytest.mark.parametrize("option", ["--json", "--raw"])

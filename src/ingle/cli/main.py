@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,14 +65,46 @@ def run(
         float | None, typer.Option(help="Sample from the likeliest tokens of this total chance.")
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(help="Sample from this many of the likeliest tokens.")
+        int | None, typer.Option(help="Sample from this many of the likeliest tokens, 0 from all.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Drop tokens less likely than this share of the likeliest.")
+    ] = None,
+    typical_p: Annotated[
+        float | None, typer.Option(help="Sample from the most typical tokens of this total chance.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1: less of what prompt and answer have said.")
+    ] = None,
+    presence_penalty: Annotated[
+        float | None, typer.Option(help="Above 0: less of what the answer has said, -2 to 2.")
+    ] = None,
+    frequency_penalty: Annotated[
+        float | None, typer.Option(help="The same, for each time it was said, -2 to 2.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="creative|code|precise",
+            help="Sampling to a purpose, at temperature 1.1, 0.5 or 0.2; single options win.",
+        ),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Stop after this many tokens.")] = None,
     seed: Annotated[int | None, typer.Option(help="Make sampling repeatable.")] = None,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(help="With --json: log-probabilities, and this many alternatives (0 to 20)."),
+    ] = None,
+    experts: Annotated[
+        int | None, typer.Option(help="Experts per token, in a mixture of experts.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; by default every core.")] = None,
     backend: Annotated[
         str, typer.Option(metavar="cpu|reference", help="Native kernels, or numpy.")
     ] = "cpu",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compute in float32 throughout; slower.")
+    ] = False,
     context: Annotated[int | None, typer.Option(help="Tokens the context holds.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
@@ -85,10 +117,23 @@ def run(
     from ingle.cli.run import Options
     from ingle.cli.run import run as answer
 
-    sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
-    sampling |= {"max_tokens": max_tokens, "seed": seed}
+    sampling: dict[str, Any] = {
+        "preset": preset,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "typical_p": typical_p,
+        "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "logprobs": logprobs,
+        "num_experts_per_tok": experts,
+    }
     words = [*([] if model is None else [model]), *(prompt or [])]  # a lone prompt comes as MODEL
-    answer(words, Options(raw, sampling, threads, backend, context, as_json, verbose))
+    answer(words, Options(raw, sampling, threads, backend, context, as_json, verbose, exact))
 
 
 @app.command()

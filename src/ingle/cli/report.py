@@ -6,26 +6,32 @@ import dataclasses
 import json
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingle.llm import Completion
+    from ingle.llm import Completion, TokenLogprob
 
 
 def as_json(model: str, completion: Completion) -> str:
-    """The answer as one JSON object on one line; times in seconds, null where unknown."""
+    """The answer as one JSON object on one line; times in seconds, null where unknown.
+
+    `logprobs` is there if it was asked for: token_id, text, logprob and top of each token.
+    """
     timings = dataclasses.asdict(completion.timings)
-    return json.dumps(
-        {
-            "model": model,
-            "text": completion.text,
-            "prompt_tokens": completion.usage.prompt_tokens,
-            "completion_tokens": completion.usage.completion_tokens,
-            "finish_reason": completion.finish_reason,
-            "timings": {k: v if math.isfinite(v) else None for k, v in timings.items()},
-        },
-        ensure_ascii=False,
-    )
+    answer = {
+        "model": model,
+        "text": completion.text,
+        "prompt_tokens": completion.usage.prompt_tokens,
+        "completion_tokens": completion.usage.completion_tokens,
+        "finish_reason": completion.finish_reason,
+        "timings": {name: _number(seconds) for name, seconds in timings.items()},
+    }
+    if completion.logprobs is not None:
+        answer["logprobs"] = [
+            {**_entry(one), "top": [_entry(other) for other in one.top]}
+            for one in completion.logprobs
+        ]
+    return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 
 def tell(model: str, kernels: str, completion: Completion) -> None:
@@ -48,3 +54,11 @@ def tell(model: str, kernels: str, completion: Completion) -> None:
     )
     for label, text in lines:
         print(f"{label:<8}{text}", file=sys.stderr)
+
+
+def _entry(one: TokenLogprob) -> dict[str, Any]:
+    return {"token_id": one.token_id, "text": one.text, "logprob": _number(one.logprob)}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -25,12 +25,13 @@ class Options:
     """The options of `ingle run`, as typed; None leaves the choice to the model."""
 
     raw: bool
-    sampling: dict[str, Any]  # temperature, top_p, top_k, max_tokens, seed
+    sampling: dict[str, Any]  # the options of ingle.llm.GenerateOptions, None where not typed
     threads: int | None
     backend: str
     context: int | None
     as_json: bool
     verbose: bool
+    exact: bool = False
 
     def check(self) -> None:
         """Raise IngleError for the first option whose value cannot be meant."""
@@ -38,22 +39,34 @@ class Options:
         for name, (low, high, rule) in _RANGES.items():
             value = values[name]
             if value is not None and not low <= value <= high:  # NaN fails too
-                option = "--" + name.replace("_", "-")
+                option = _OPTIONS.get(name) or "--" + name.replace("_", "-")
                 raise IngleError(option, f"{rule}, but got {value}")
         if self.backend not in _BACKENDS:
             rule = f"the backend must be {' or '.join(_BACKENDS)}, but got {self.backend}"
             raise IngleError("--backend", rule)
+        if self.sampling["logprobs"] is not None and not self.as_json:
+            rule = "log-probabilities are shown as JSON alone, but got no --json"
+            raise IngleError("--logprobs", rule)
+        _check_preset(self.sampling["preset"])
 
 
 _RANGES: dict[str, tuple[float, float, str]] = {
-    "temperature": (0.0, sys.float_info.max, "the temperature must be a number of at least 0"),
+    "temperature": (0.0, 100.0, "the temperature must be a number from 0 to 100"),
     "top_p": (math.nextafter(0, 1), 1.0, "the share must be above 0 and at most 1"),
-    "top_k": (1, math.inf, "the count must be at least 1"),
+    "top_k": (0, math.inf, "the count must be at least 0, which takes all"),
+    "min_p": (0.0, 1.0, "the share must be from 0 to 1"),
+    "typical_p": (math.nextafter(0, 1), 1.0, "the share must be above 0 and at most 1"),
+    "repetition_penalty": (0.01, 100.0, "the penalty must be from 0.01 to 100; 1 is none"),
+    "presence_penalty": (-2.0, 2.0, "the penalty must be from -2 to 2"),
+    "frequency_penalty": (-2.0, 2.0, "the penalty must be from -2 to 2"),
+    "logprobs": (0, 20, "the count must be from 0 to 20"),
+    "num_experts_per_tok": (1, math.inf, "the count must be at least 1"),
     "max_tokens": (1, math.inf, "the count must be at least 1"),
     "seed": (0, 2**64 - 1, "the seed must be from 0 to 2^64 - 1"),
     "threads": (1, 1024, "the count must be from 1 to 1024"),
     "context": (1, math.inf, "the count must be at least 1"),
 }
+_OPTIONS = {"num_experts_per_tok": "--experts"}  # where the option has another name
 
 
 def split_words(words: Sequence[str]) -> tuple[str, str | None]:
@@ -93,6 +106,16 @@ def whole_prompt(typed: str | None, raw: bool) -> str | None:
     except UnicodeEncodeError:
         raise IngleError("PROMPT", "a prompt must be UTF-8, but got other bytes") from None
     return prompt
+
+
+def _check_preset(name: str | None) -> None:
+    if name is None:
+        return
+    from ingle.runtime.presets import PRESETS
+
+    if name not in PRESETS:
+        rule = f"the preset must be one of {', '.join(PRESETS)}, but got {name}"
+        raise IngleError("--preset", rule)
 
 
 def _piped_text() -> str | None:

@@ -31,7 +31,11 @@ def run(words: Sequence[str], options: Options) -> None:
     from ingle.llm import LLM
 
     with LLM(
-        path, backend=options.backend, threads=options.threads, context=options.context
+        path,
+        backend=options.backend,
+        threads=options.threads,
+        context=options.context,
+        exact=options.exact,
     ) as llm:
         if prompt is None:
             from ingle.cli.talk import Talk
