@@ -303,12 +303,12 @@ class Bench:
 
 def work() -> None:
     """Worker: reads `target case` lines, answers one JSON line each."""
-    try:
-        import resource
+    # Under scripts/sanitize the sanitizer itself limits memory: its shadow fills address space.
+    if "INGLE_SANITIZED" not in os.environ:
+        with contextlib.suppress(ImportError):
+            import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
-    except ImportError:
-        pass
+            resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         for line in sys.stdin:
