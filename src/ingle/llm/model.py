@@ -24,7 +24,6 @@ from ingle.llm.stop import stop_strings
 from ingle.llm.stream import Stream
 from ingle.models import load_model
 from ingle.runtime import Engine
-from ingle.runtime.engine import check_experts, num_local_experts
 from ingle.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 4096
@@ -57,17 +56,21 @@ class LLM:
     ) -> None:
         started = perf_counter()
         _check_arithmetic(backend, emulate, exact)
+        _check_count("threads", threads)
+        _check_count("context", context)
+        _check_count("num_experts_per_tok", num_experts_per_tok)
         self.path = hub.resolve(model)
         self._source = Source(self.path)
         with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
             tokenizer = background.submit(self._source.tokenizer)
             self.backend = make_backend(backend, threads, emulate, exact)
-            wanted = DEFAULT_CONTEXT if context is None else context
-            loaded = load_model(self._source.container, self.backend, wanted)
+            loaded = load_model(
+                self._source.container,
+                self.backend,
+                context or DEFAULT_CONTEXT,
+                num_experts_per_tok=num_experts_per_tok,
+            )
             self.tokenizer: Tokenizer = tokenizer.result()
-        if num_experts_per_tok is not None:
-            check_experts(num_experts_per_tok, num_local_experts(loaded))
-        self._usual = {"num_experts_per_tok": num_experts_per_tok}
         limit = loaded.max_position_embeddings
         self.engine = Engine(loaded, self.backend, context or min(DEFAULT_CONTEXT, limit))
         self.load_s = perf_counter() - started
@@ -155,7 +158,7 @@ class LLM:
     def _answer(
         self, ids: list[int], stream: bool, options: Mapping[str, Any]
     ) -> Completion | Stream:
-        wishes = given(self._usual) | given(options)
+        wishes = given(options)
         asked = request(ids, wishes, self._source.recommended, self.tokenizer.eos_ids)
         stops = stop_strings(wishes.get("stop"))
         made = Stream(self.engine, self.tokenizer, asked, stops, self.load_s)
@@ -172,3 +175,8 @@ def _check_arithmetic(backend: str, emulate: str | None, exact: bool) -> None:
         raise IngleError("emulate", rule)
     if exact and emulate is not None:
         raise IngleError("exact", f"exact arithmetic emulates nothing, but got {emulate}")
+
+
+def _check_count(name: str, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise IngleError(name, f"{name} must be a whole number from 1 up, but got {value!r:.60}")

@@ -18,6 +18,7 @@ from ingle.formats.json_file import read_json_object
 from ingle.formats.mapping import FileMap
 from ingle.runtime.presets import recommended
 from ingle.tokenizer import Tokenizer, from_gguf_metadata, from_tokenizer_json, o200k_harmony
+from ingle.tokenizer.o200k import VOCAB_SIZE
 
 _TEMPLATE_BYTES = 1 << 20
 _TEMPLATE_KEY = "tokenizer.chat_template"
@@ -48,7 +49,8 @@ class Source:
         path = self._folder / "tokenizer.json"
         if path.is_file():
             return from_tokenizer_json(path)
-        if self.facts.architecture == "gpt_oss":
+        sizes, theirs = self.facts.sizes, ("gpt_oss", VOCAB_SIZE)
+        if (self.facts.architecture, sizes.get("vocab_size")) == theirs:
             return o200k_harmony()
         raise FileFormatError(
             str(self._folder),

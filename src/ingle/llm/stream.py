@@ -62,7 +62,8 @@ class Stream:
             if not self._ids:
                 self._first_token_s = perf_counter() - started
             self._ids.append(token)
-            piece, stopped = stops.feed(decoder.feed(token))
+            known = token < self._tokenizer.vocab_size  # a model may have more rows than words
+            piece, stopped = stops.feed(decoder.feed(token) if known else "")
             if piece:
                 self._text += piece
                 yield piece
