@@ -80,6 +80,22 @@ def test_a_cancelled_stream_keeps_what_was_said(llm: LLM) -> None:
     assert said.logprobs is not None and len(said.logprobs) == len(said.token_ids)
 
 
+def test_a_stream_may_be_cancelled_while_a_piece_is_made(
+    llm: LLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = llm.generate("Hello", stream=True, temperature=0, logit_bias={68: 100})
+    forward = llm.engine.backend.forward
+
+    def cancelling(*args: Any) -> Any:
+        stream.cancel()
+        return forward(*args)
+
+    first = next(stream)
+    monkeypatch.setattr(llm.engine.backend, "forward", cancelling)
+    assert list(stream) == []
+    assert (stream.completion.text, stream.completion.finish_reason) == (first, "cancelled")
+
+
 def test_log_probabilities_have_texts(llm: LLM) -> None:
     said = llm.generate("Hello", logprobs=3, **GREEDY)
     assert said.logprobs is not None

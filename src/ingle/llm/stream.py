@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator, Sequence
 from time import perf_counter
 
@@ -29,6 +30,7 @@ class Stream:
         self._load_s = load_s
         self._ids: list[int] = []
         self._text = ""
+        self._cancelled = False
         self._completion: Completion | None = None
         self._first_token_s = 0.0
         self._pieces = self._run(engine, request, StopScanner(stops))
@@ -40,9 +42,14 @@ class Stream:
         return next(self._pieces)
 
     def cancel(self) -> None:
-        """Ends the generation; what was made so far stays in `completion`."""
-        self._pieces.close()
-        self._finish(FinishReason.CANCELLED)
+        """Ends the generation; what was made so far stays in `completion`.
+
+        Called while a piece is being made, by another thread, it ends with that piece's token.
+        """
+        self._cancelled = True
+        with contextlib.suppress(ValueError):  # the generator is running
+            self._pieces.close()
+            self._finish(FinishReason.CANCELLED)
 
     @property
     def completion(self) -> Completion:
@@ -59,6 +66,9 @@ class Stream:
         started = perf_counter()
         decoder = self._tokenizer.decoder(skip_special=True)
         for token in engine.generate(request, self._progress):
+            if self._cancelled:
+                self._finish(FinishReason.CANCELLED)
+                return
             if not self._ids:
                 self._first_token_s = perf_counter() - started
             self._ids.append(token)

@@ -1,8 +1,9 @@
 """Owns drawing the next token from logits.
 
-The same logits and seed draw the same token on any machine and by any number of threads: random
-bits come from PCG64 (O'Neill 2014), all arithmetic is float64 in a fixed order. Order of the steps:
-bias and penalties, temperature, top_k, top_p, min_p, typical_p; as in transformers.
+The same logits and seed draw the same token by any number of threads and on any machine: random
+bits come from PCG64 (O'Neill 2014), sums are float64 in a fixed order. (Machines may differ in the
+last bit of an exp, which moves a draw once in some 10^12.) Order of the steps: bias and penalties,
+temperature, top_k, top_p, min_p, typical_p; as in transformers.
 """
 
 from __future__ import annotations
