@@ -84,18 +84,22 @@ class _Weights:
 def _write_gguf(
     path: Path, model: PlannedModel, weights: _Weights, progress: Progress | None
 ) -> Path:
+    metadata = header(model)
+    write_gguf(path, metadata, weights.specs, weights.read, job=weights.job, progress=progress)
+    return path
+
+
+def header(model: PlannedModel) -> dict[str, Any]:
+    """All keys of the GGUF file of a plan, its tokenizer's among them."""
     formats = {tensor.format for tensor in model.tensors}
-    file_type = next(number for name, number in _FILE_TYPES.items() if name in formats)
-    metadata = {
+    return {
         "general.architecture": model.metadata["general.architecture"],
         **_general(model),
         **model.metadata,
         "general.quantization_version": 2,
-        "general.file_type": file_type,
+        "general.file_type": next(_FILE_TYPES[name] for name in _FILE_TYPES if name in formats),
         **_tokenizer_keys(model.config),
     }
-    write_gguf(path, metadata, weights.specs, weights.read, job=weights.job, progress=progress)
-    return path
 
 
 def _general(model: PlannedModel) -> dict[str, Any]:
