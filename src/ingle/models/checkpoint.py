@@ -78,7 +78,9 @@ class Checkpoint:
         self._block = self._spelled("block")
 
     def block(self, index: int) -> Section:
-        """The tensors of one layer."""
+        """The tensors of one layer. File pages of the layers before it are let go of, so that a
+        backend which copies weights never holds a model twice."""
+        self.container.release()
         return Section(self, self._block.format(index))
 
     def matrix(self, tensor: Tensor) -> Weight:

@@ -79,6 +79,9 @@ def rope_table(
             f"{config.where} rope_type", f"must be default, llama3 or yarn, but got {kind!a:.80}"
         )
     if divisors is not None:
+        if not (np.isfinite(divisors) & (divisors > 0)).all():
+            rule = f"divisors of rotary frequencies must be above 0, but got {divisors.min()}"
+            raise FileFormatError(config.where, rule)
         frequencies = frequencies / divisors
     return RopeTable(frequencies, positions, magnitude, interleaved)
 
