@@ -85,6 +85,26 @@ Matrix<uint8_t> openai_to_gguf(const EncodedRows& codes, const Exponents& expone
     return out;
 }
 
+// The same into tiles that exist, at the start of each row of `out`.
+void pack_tiles_into(std::string_view name, const EncodedRows& data, size_t columns,
+                     nb::ndarray<uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu> out) {
+    const FormatEntry& format = format_named(name);
+    if (!format.pack_tile)
+        throw nb::value_error((std::string(format.name) + " has no kernel layout").c_str());
+    const size_t blocks = blocks_per_row(format, data, columns), rows = data.shape(0);
+    const size_t row_bytes = data.shape(1), tiles = (rows + kRowsOfTile - 1) / kRowsOfTile;
+    if (out.shape(0) != tiles || out.shape(1) < kRowsOfTile * row_bytes)
+        throw nb::value_error("out must be (ceil(rows / 16), tile bytes or more)");
+    if (row_bytes == 0) return;
+    const nb::gil_scoped_release unlocked;
+    for (size_t tile = 0; tile < tiles; ++tile) {
+        const size_t first = tile * kRowsOfTile;
+        const size_t num_rows = rows - first < kRowsOfTile ? rows - first : kRowsOfTile;
+        format.pack_tile(data.data() + first * row_bytes, num_rows, row_bytes, blocks,
+                         out.data() + tile * out.shape(1));
+    }
+}
+
 nb::dict format_facts() {
     nb::dict facts;
     for (const FormatEntry& format : all_formats())
@@ -107,6 +127,9 @@ void bind_formats(nb::module_& m) {
     m.def("openai_to_gguf", &ingle::openai_to_gguf, nb::arg("blocks").noconvert(),
           nb::arg("scales").noconvert(),
           "MXFP4 blocks uint8 (n, 17) of OpenAI's blocks uint8 (n, 16) and scales uint8 (n,).");
+    m.def("pack_tiles_into", &ingle::pack_tiles_into, nb::arg("format_name"),
+          nb::arg("data").noconvert(), nb::arg("columns"), nb::arg("out").noconvert(),
+          "Kernel tiles of encoded rows, written to the start of each row of `out`.");
     m.def("format_facts", &ingle::format_facts,
           "name -> (weights per block, bytes per block, bytes of a tile per block or 0).");
 }

@@ -91,6 +91,11 @@ def openai_to_gguf(blocks: Annotated[NDArray[numpy.uint8], dict(shape=(None, Non
     MXFP4 blocks uint8 (n, 17) of OpenAI's blocks uint8 (n, 16) and scales uint8 (n,).
     """
 
+def pack_tiles_into(format_name: str, data: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], columns: int, out: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """
+    Kernel tiles of encoded rows, written to the start of each row of `out`.
+    """
+
 def format_facts() -> dict:
     """
     name -> (weights per block, bytes per block, bytes of a tile per block or 0).

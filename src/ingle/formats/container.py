@@ -60,6 +60,9 @@ class Container(Protocol):
     def tensors(self) -> Mapping[str, TensorInfo]:
         """All tensors by name, in file order."""
 
+    def release(self) -> None:
+        """Let go of file pages read so far; views stay valid and are read again when used."""
+
     def read(self, name: str) -> Bytes:
         """Bytes of a tensor as a read-only view, `(*shape[:-1], row_bytes)` uint8, without a copy.
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ingle import _native, env
 from ingle.backends.cpu.cores import usable_cores
+from ingle.backends.cpu.memory import aligned_zeros
 from ingle.backends.cpu.recorder import Recorder
 from ingle.backends.cpu.weight import (
     CpuMatrix,
     CpuVector,
-    aligned_zeros,
     export,
     make_matrix,
     make_vector,

@@ -5,32 +5,26 @@ A stack of experts is one handle: expert after expert, each from a tile of its o
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingle import _native
+from ingle.backends.cpu.cores import usable_cores
+from ingle.backends.cpu.memory import aligned_zeros
 from ingle.numerics import FORMATS, Format, decode
-from ingle.numerics.tiles import num_tiles, tile_bytes, unpack
+from ingle.numerics.tiles import TILE_ROWS, num_tiles, tile_bytes, unpack
 from ingle.ops import WeightMeta
 
-Item = TypeVar("Item", bound=np.generic)
-
 _ALIGNMENT = 64  # bytes: one AVX-512 register, one cache line
+_TILES_AT_ONCE = 256  # of one packing job: a few MB
 
 # Formats with kernels of their own. The others are exact in float32 and multiplied as such.
 INT8_FORMATS = frozenset({"Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4"})
 FLOAT_FORMATS = frozenset({"F32", "F16", "BF16"})
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: type[Item]) -> NDArray[Item]:
-    """Zeroed memory that starts on a cache line; pages are taken from the system when touched."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + _ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % _ALIGNMENT
-    return raw[offset : offset + size].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +50,7 @@ class CpuVector:
 
 
 def make_matrix(name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
-    """Encoded rows ([experts,] rows, row_bytes) as tiles, one expert in memory at a time."""
+    """Encoded rows ([experts,] rows, row_bytes) as tiles, packed on all cores."""
     *stacked, rows, row_bytes = data.shape
     columns = fmt.columns(row_bytes)
     native_format = fmt if fmt.name in INT8_FORMATS | FLOAT_FORMATS else FORMATS["F32"]
@@ -65,11 +59,20 @@ def make_matrix(name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
     per_matrix = num_tiles(rows)
     matrices = data.reshape(-1, rows, row_bytes)
     tiles = aligned_zeros((len(matrices) * per_matrix, stride), np.uint8)
-    for index, matrix in enumerate(matrices):
+
+    def pack(place: tuple[int, int]) -> None:
+        index, first = place
+        part = matrices[index, first * TILE_ROWS : (first + _TILES_AT_ONCE) * TILE_ROWS]
         if native_format is not fmt:
-            matrix = decode(fmt, matrix).view(np.uint8)
-        packed = _native.pack_tiles(native_format.name, np.ascontiguousarray(matrix), rows, columns)
-        tiles[index * per_matrix : (index + 1) * per_matrix, :size] = packed
+            part = decode(fmt, part).view(np.uint8)
+        start = index * per_matrix + first
+        out = tiles[start : start + num_tiles(len(part))]
+        _native.pack_tiles_into(native_format.name, np.ascontiguousarray(part), columns, out)
+
+    places = product(range(len(matrices)), range(0, per_matrix, _TILES_AT_ONCE))
+    with ThreadPoolExecutor(usable_cores()) as workers:
+        for _ in workers.map(pack, places):
+            pass
     native = _native.Matrix(native_format.name, tiles, rows, columns, len(matrices))
     meta = WeightMeta(name, native_format.name, (*stacked, rows, columns), tiles.nbytes)
     return CpuMatrix(meta, native, tiles)
