@@ -95,7 +95,7 @@ def read_config(container: Container, facts: ModelFacts, keys: Keys) -> Config:
         prefix = container.metadata["general.architecture"]
         spelled = {name: tuple(f"{prefix}.{key}" for key in keys[name]) for name in keys}
         return Config(container.path.name, container.metadata, spelled, strict=True)
-    where = f"{container.path.name} config.json"
+    where = f"{container.path.name} config.json".strip()
     return Config(where, _flat(where, facts.config), keys, strict=False)
 
 

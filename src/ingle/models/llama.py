@@ -30,7 +30,6 @@ class LlamaConfig(DecoderConfig):
         c.require("hidden_act", "silu")
         c.require("attention_bias", False)
         c.require("mlp_bias", False)
-        c.require("partial_rotary_factor", 1.0, 1)
         c.require("num_local_experts", 0)
         return cls(
             **vars(DecoderConfig.read_sizes(checkpoint)),

@@ -74,6 +74,7 @@ KEYS: Mapping[Layout, Keys] = {
         "num_experts_per_tok": ("num_experts_per_tok", "experts_per_token"),
         "rope_theta": ("rope_theta", *_rope("rope_theta")),
         "rope_type": _rope("rope_type", "type"),
+        "partial_rotary_factor": ("partial_rotary_factor", *_rope("partial_rotary_factor")),
         "original_max_position_embeddings": _rope("original_max_position_embeddings"),
     }
     | {

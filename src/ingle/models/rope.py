@@ -51,6 +51,7 @@ def rope_table(
         raise FileFormatError(
             f"{config.where} head_dim", f"value must be even to be rotated, but got {head_dim}"
         )
+    config.require("partial_rotary_factor", 1.0, 1)
     theta = config.real("rope_theta", rope_theta, low=1.0 + 1e-6, high=1e12)
     kind = config.text("rope_type", rope_type)
     if kind != "yarn" and truncate_yarn is not None:
