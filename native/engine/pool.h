@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -21,6 +22,8 @@ public:
     int num_threads() const { return num_threads_; }
     // Calls work(thread) on every thread, the caller being thread 0; returns when all are done.
     void run(const std::function<void(int)>& work);
+    // Held by whoever runs, for as long as its buffers are in use.
+    std::mutex& mutex() { return mutex_; }
     // All threads of a run meet here.
     void barrier();
 
@@ -28,6 +31,7 @@ private:
     void worker(int thread);
 
     const int num_threads_;
+    std::mutex mutex_;
     const std::function<void(int)>* work_ = nullptr;
     std::vector<std::thread> workers_;
     alignas(64) std::atomic<uint32_t> generation_{0};
