@@ -39,17 +39,20 @@ struct BoundMatrix {  // owns a reference to the array that holds the tiles
     Array<uint8_t, 2> tiles;
 };
 
-BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> tiles, int64_t rows,
-                        int64_t columns, int64_t num_matrices) {
+// data: (matrices, bytes); the tiles of each begin `offset` bytes into its row.
+BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> data, int64_t offset,
+                        int64_t tile_stride, int64_t rows, int64_t columns) {
     const WeightType type = weight_type(format);
-    require(rows >= 1 && columns >= 1 && num_matrices >= 1, "a matrix needs rows and columns");
+    require(rows >= 1 && columns >= 1 && data.shape(0) >= 1, "a matrix needs rows and columns");
     require(tile_facts(type).float_bytes || columns % kBlock == 0, "columns must be a multiple of 32");
+    const int64_t stride = static_cast<int64_t>(data.shape(1));
     auto matrix = std::make_shared<Matrix>();
-    *matrix = {type, rows, columns, num_matrices, tiles.data(), static_cast<int64_t>(tiles.shape(1))};
-    require(static_cast<int64_t>(tiles.shape(0)) == matrix->num_tiles() * num_matrices &&
-                matrix->tile_stride >= tile_bytes(type, columns),
-            "tiles must be (matrices * ceil(rows / 16), tile bytes)");
-    return {std::move(matrix), std::move(tiles)};
+    *matrix = {type, rows, columns, static_cast<int64_t>(data.shape(0)), data.data() + offset,
+               tile_stride, stride};
+    require(offset >= 0 && offset <= stride && tile_stride >= tile_bytes(type, columns) &&
+                matrix->num_tiles() <= (stride - offset) / tile_stride,
+            "tiles must lie inside the data");
+    return {std::move(matrix), std::move(data)};
 }
 
 struct KvArrays {  // (layers, pages, kv_heads, head_dim, 64), (layers, pages, kv_heads, 64, head_dim)
@@ -230,9 +233,10 @@ void bind_engine(nb::module_& m) {
         .def_prop_ro("threads", &Pool::num_threads);
 
     nb::class_<BoundMatrix>(m, "Matrix", "A weight matrix in the kernel layout; keeps its array alive.")
-        .def("__init__", [](BoundMatrix* self, const std::string& format, Array<uint8_t, 2> tiles, int64_t rows, int64_t columns, int64_t num_matrices) {
-            new (self) BoundMatrix(make_matrix(format, std::move(tiles), rows, columns, num_matrices));
-        }, "format"_a, "tiles"_a, "rows"_a, "columns"_a, "num_matrices"_a = 1)
+        .def("__init__", [](BoundMatrix* self, const std::string& format, Array<uint8_t, 2> data, int64_t offset,
+                            int64_t tile_stride, int64_t rows, int64_t columns) {
+            new (self) BoundMatrix(make_matrix(format, std::move(data), offset, tile_stride, rows, columns));
+        }, "format"_a, "data"_a, "offset"_a, "tile_stride"_a, "rows"_a, "columns"_a)
         .def("decode_row", [](const BoundMatrix& self, int64_t row, Writable<float, 1> out) {
             require(row >= 0 && row < self.matrix->rows && static_cast<int64_t>(out.shape(0)) == self.matrix->columns,
                     "row must exist and out must have one value per column");

@@ -21,13 +21,14 @@ struct Matrix {
     WeightType type;
     int64_t rows, columns;  // of one matrix
     int64_t num_matrices;   // 1, or the number of experts; each begins a tile of its own
-    const uint8_t* tiles;
-    int64_t tile_stride;  // bytes from one tile to the next
+    const uint8_t* tiles;   // the first tile of the first matrix
+    int64_t tile_stride;    // bytes from one tile to the next
+    int64_t matrix_stride;  // bytes from one matrix to the next
 
     bool is_float() const { return tile_facts(type).float_bytes != 0; }
     int64_t num_tiles() const { return (rows + kTileRows - 1) / kTileRows; }
     const uint8_t* tile(int64_t index, int64_t matrix = 0) const {
-        return tiles + (matrix * num_tiles() + index) * tile_stride;
+        return tiles + matrix * matrix_stride + index * tile_stride;
     }
     // out[0 .. columns) = row `row`, decoded exactly as the number format defines
     void decode_row(int64_t row, float* out) const;

@@ -11,13 +11,15 @@ from ingle.errors import FileFormatError, UnsupportedError
 from ingle.formats.gguf import GgufFile
 from ingle.formats.gguf_header import MAGIC
 from ingle.formats.mapping import FileMap, quoted
+from ingle.formats.packed.file import PackedFile, is_packed
 from ingle.formats.safetensors import INDEX_SUFFIX, SafetensorsFile
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80\x02"
 
 
 def open_container(path: str | Path) -> GgufFile | SafetensorsFile:
-    """Open a GGUF file (any part of a split one), a safetensors file or index, or a model folder.
+    """Open a GGUF file (any part of a split one), a safetensors file or index, a packed file, or a
+    model folder.
 
     Raises FileFormatError when it is none of them or damaged, UnsupportedError when it is a kind
     that is known and not read.
@@ -32,7 +34,8 @@ def open_container(path: str | Path) -> GgufFile | SafetensorsFile:
     if start.startswith(MAGIC):
         return GgufFile.open(path)
     if start[8:9] == b"{":
-        return SafetensorsFile.open(path)
+        stored = SafetensorsFile.open(path)
+        return PackedFile(stored) if is_packed(stored) else stored
     if start.startswith((_ZIP, _PICKLE)):
         raise UnsupportedError(
             file.where(""),

@@ -255,10 +255,10 @@ def _place(
                 f"{where} offset",
                 f"offset must be a multiple of {alignment}, but got {entry.offset}",
             )
-        if entry.nbytes > file.size - data_start - entry.offset:
+        if entry.nbytes > file.data_end - data_start - entry.offset:
             file.fail(
                 f"{where} data",
-                f"data must end inside the file's {file.size} bytes, "
+                f"data must end inside the file's {file.data_end} bytes, "
                 f"but got {entry.nbytes} bytes at {data_start + entry.offset}",
                 "the download may be incomplete",
             )

@@ -52,6 +52,11 @@ class FileMap:
             raise IngleError(_printable(path), f"file must be readable, but got {reason}") from None
         self.bytes: Bytes = np.frombuffer(self.buffer, dtype=np.uint8)
 
+    @property
+    def data_end(self) -> int:
+        """Where the bytes that a header speaks of must end."""
+        return self.size
+
     def slice(self, offset: int, nbytes: int) -> Bytes:
         """View of `nbytes` bytes at `offset`; the caller has checked the bounds."""
         return self.bytes[offset : offset + nbytes]

@@ -93,8 +93,12 @@ def write_safetensors(
     *,
     job: str = "",
     progress: Progress | None = None,
+    alignment: int = SAFETENSORS_ALIGNMENT,
 ) -> None:
-    """Write one safetensors file; arguments and errors as `write_gguf`, metadata strings only."""
+    """Write one safetensors file; arguments and errors as `write_gguf`, metadata strings only.
+
+    The data begin at a multiple of `alignment` bytes, itself a multiple of 8.
+    """
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     sizes, offset = [], 0
     for spec in tensors:
@@ -114,8 +118,23 @@ def write_safetensors(
         sizes.append(nbytes)
         offset += nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % SAFETENSORS_ALIGNMENT)
+    text += b" " * (-(8 + len(text)) % alignment)
     _write(path, struct.pack("<Q", len(text)) + text, tensors, sizes, read, 1, job, progress)
+
+
+def write_raw(
+    path: Path,
+    header: bytes,
+    names: Sequence[str],
+    sizes: Sequence[int],
+    read: TensorSource,
+    *,
+    job: str = "",
+    progress: Progress | None = None,
+) -> None:
+    """Write a header and then, without padding, data of the given sizes, as `write_gguf` does."""
+    specs = [TensorSpec(name, "U8", (size,)) for name, size in zip(names, sizes, strict=True)]
+    _write(path, header, specs, sizes, read, 1, job, progress)
 
 
 def _nbytes(spec: TensorSpec, kind: BlockType) -> int:

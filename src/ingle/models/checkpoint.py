@@ -6,8 +6,9 @@ architecture; each file beside it names the roles it wants.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from ingle.errors import FileFormatError, UnsupportedError
 from ingle.formats import Container, TensorInfo
 from ingle.formats.mapping import quoted
+from ingle.formats.packed import PackedFile, PackedTiles
 from ingle.models.config import Config
 from ingle.models.names import Layout, Names
 from ingle.numerics import FORMATS, Format, decode
 from ingle.ops import Backend, Linear, Norm, Weight
+from ingle.ops.protocol import TiledBackend
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -29,12 +32,25 @@ _WEIGHT = (".weight", "", ".scale")  # OpenAI calls the gain of a norm its scale
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor as stored: data uint8 (*shape[:-1], row_bytes)."""
+    """A tensor as stored; bytes are taken from the file when they are looked at.
+
+    tiles: the kernel layout of a packed file, as long as nothing is rearranged.
+    """
 
     where: str
     name: str
     format: str
-    data: Bytes
+    load: Callable[[], Bytes]
+    tiles: PackedTiles | None = None
+
+    @cached_property
+    def data(self) -> Bytes:
+        """uint8 (*shape[:-1], row_bytes)."""
+        return self.load()
+
+    def with_data(self, data: Bytes, *, name: str = "", format: str = "") -> Tensor:
+        """The tensor rearranged, perhaps under another name or in another format."""
+        return Tensor(self.where, name or self.name, format or self.format, lambda: data)
 
     @property
     def fmt(self) -> Format:
@@ -54,12 +70,12 @@ class Tensor:
 
     def transposed(self) -> Tensor:
         """(in, out) as (out, in)."""
-        return replace(self, data=np.ascontiguousarray(self.cells.T).view(np.uint8))
+        return self.with_data(np.ascontiguousarray(self.cells.T).view(np.uint8))
 
     def rows(self, start: int, stop: int) -> Tensor:
         """A view of some rows of a matrix."""
         name = f"{self.name}[{start}:{stop}]"
-        return replace(self, name=name, data=self.data[start:stop])
+        return self.with_data(self.data[start:stop], name=name)
 
 
 class Checkpoint:
@@ -84,7 +100,9 @@ class Checkpoint:
         return Section(self, self._block.format(index))
 
     def matrix(self, tensor: Tensor) -> Weight:
-        """Handle of a matrix, or of a stack of them."""
+        """Handle of a matrix, or of a stack of them; tiles are used where they lie."""
+        if tensor.tiles is not None and isinstance(self.backend, TiledBackend):
+            return self.backend.tiled(tensor.name, tensor.fmt, tensor.tiles)
         return self.backend.matrix(tensor.name, tensor.fmt, tensor.data)
 
     def finish(self, *ignored: str) -> None:
@@ -141,8 +159,11 @@ class Section:
             rule = f"must have shape {shape}, but got {info.shape}"
             raise FileFormatError(where, f"tensor {quoted(info.name)} {rule}")
         self.checkpoint.unused.discard(info.name)
-        data = container.read(info.name).reshape(*shape[:-1], info.row_bytes)
-        return Tensor(where, info.name, info.format, data)
+        tiles = container.tiles(info.name) if isinstance(container, PackedFile) else None
+        stored = (*shape[:-1], info.row_bytes)
+        return Tensor(
+            where, info.name, info.format, lambda: container.read(info.name).reshape(stored), tiles
+        )
 
     def length(self, role: str) -> int:
         """Rows of a matrix."""

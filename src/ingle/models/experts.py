@@ -7,7 +7,6 @@ MXFP4 stays MXFP4 with every code and exponent as it was. It does not know route
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +28,10 @@ def stacked(section: Section, role: str, shape: Shape, rows: slice = EVERY_ROW) 
     tensor = section.stored(role, (experts, _stored_rows(count, rows), columns))
     if tensor.format == "MXFP4_OLLAMA":
         data = _filled(experts, lambda e: interleaved_to_gguf(tensor.data[e, rows]))
-        return replace(tensor, format="MXFP4", data=data)
+        return tensor.with_data(data, format="MXFP4")
     if rows == EVERY_ROW:
         return tensor
-    return replace(tensor, data=_filled(experts, lambda e: tensor.data[e, rows]))
+    return tensor.with_data(_filled(experts, lambda e: tensor.data[e, rows]))
 
 
 def from_blocks(
@@ -52,7 +51,7 @@ def from_blocks(
             rule = f"tensor {tensor.name} must be U8, but got {tensor.format}"
             raise FileFormatError(tensor.where, rule)
     data = _filled(experts, lambda e: openai_to_gguf(codes.data[e, rows], exponents.data[e, rows]))
-    return replace(codes, name=codes.name.removesuffix("_blocks"), format="MXFP4", data=data)
+    return codes.with_data(data, name=codes.name.removesuffix("_blocks"), format="MXFP4")
 
 
 def from_columns(section: Section, role: str, shape: Shape, rows: slice = EVERY_ROW) -> Tensor:
@@ -61,7 +60,7 @@ def from_columns(section: Section, role: str, shape: Shape, rows: slice = EVERY_
     tensor = section.stored(role, (experts, columns, _stored_rows(count, rows)))
     cells = tensor.cells
     data = _filled(experts, lambda e: np.ascontiguousarray(cells[e][:, rows].T).view(np.uint8))
-    return replace(tensor, data=data)
+    return tensor.with_data(data)
 
 
 def from_each(section: Section, role: str, shape: Shape) -> Tensor:
@@ -73,7 +72,7 @@ def from_each(section: Section, role: str, shape: Shape) -> Tensor:
         if tensor.format != first.format:
             rule = f"tensor {tensor.name} must be {first.format}, but got {tensor.format}"
             raise FileFormatError(tensor.where, rule)
-    return replace(first, data=_filled(experts, lambda e: each[e].data))
+    return first.with_data(_filled(experts, lambda e: each[e].data))
 
 
 def make_experts(

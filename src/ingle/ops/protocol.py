@@ -11,11 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingle.formats.packed import PackedTiles
 from ingle.numerics import Format
 from ingle.ops.batch import Batch
 from ingle.ops.shape import AttentionShape, RopeTable, Weight
@@ -323,6 +324,14 @@ class Backend(Protocol):
     @property
     def kernels(self) -> str:
         """Name of the instruction set or arithmetic in use."""
+
+
+@runtime_checkable
+class TiledBackend(Backend, Protocol):
+    """A backend whose kernels read the tiles of packed files where they lie."""
+
+    def tiled(self, name: str, fmt: Format, tiles: PackedTiles) -> Weight:
+        """A handle of a matrix, or a stack of them, that stays in the file's map."""
 
 
 def run_model(model: Model, ops: Ops[X]) -> X:

@@ -20,8 +20,10 @@ from ingle.backends.cpu.weight import (
     export,
     make_matrix,
     make_vector,
+    tiled_matrix,
 )
 from ingle.errors import IngleError
+from ingle.formats.packed import PackedTiles
 from ingle.numerics import Format
 from ingle.ops import Batch, KvLayout, Model, Weight
 from ingle.ops.protocol import run_model
@@ -49,6 +51,10 @@ class CpuBackend:
     def matrix(self, name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
         """A handle of encoded rows, repacked into tiles."""
         return make_matrix(name, fmt, data)
+
+    def tiled(self, name: str, fmt: Format, tiles: PackedTiles) -> CpuMatrix:
+        """A handle of tiles in a packed file's map; nothing is copied."""
+        return tiled_matrix(name, fmt, tiles)
 
     def vector(self, name: str, values: NDArray[np.float32]) -> CpuVector:
         """A handle of float32 (n,)."""

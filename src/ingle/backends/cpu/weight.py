@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ingle import _native
 from ingle.backends.cpu.cores import usable_cores
 from ingle.backends.cpu.memory import aligned_zeros
+from ingle.formats.packed import PackedTiles
 from ingle.numerics import FORMATS, Format, decode
 from ingle.numerics.tiles import TILE_ROWS, num_tiles, tile_bytes, unpack
 from ingle.ops import WeightMeta
@@ -33,7 +34,7 @@ class CpuMatrix:
 
     meta: WeightMeta
     native: _native.Matrix
-    tiles: NDArray[np.uint8]
+    tiles: PackedTiles
 
     @property
     def wants_int8(self) -> bool:
@@ -73,8 +74,21 @@ def make_matrix(name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
     with ThreadPoolExecutor(usable_cores()) as workers:
         for _ in workers.map(pack, places):
             pass
-    native = _native.Matrix(native_format.name, tiles, rows, columns, len(matrices))
-    meta = WeightMeta(name, native_format.name, (*stacked, rows, columns), tiles.nbytes)
+    placed = PackedTiles(tiles.reshape(len(matrices), -1), 0, stride, rows, columns)
+    return tiled_matrix(name, native_format, placed, tuple(stacked))
+
+
+def tiled_matrix(
+    name: str, fmt: Format, tiles: PackedTiles, stacked: tuple[int, ...] | None = None
+) -> CpuMatrix:
+    """A handle of tiles where they lie. stacked: leading dimensions; () or (experts,)."""
+    if stacked is None:
+        stacked = () if len(tiles.data) == 1 else (len(tiles.data),)
+    native = _native.Matrix(
+        fmt.name, tiles.data, tiles.offset, tiles.tile_stride, tiles.rows, tiles.columns
+    )
+    nbytes = len(tiles.data) * num_tiles(tiles.rows) * tiles.tile_stride
+    meta = WeightMeta(name, fmt.name, (*stacked, tiles.rows, tiles.columns), nbytes)
     return CpuMatrix(meta, native, tiles)
 
 
@@ -87,11 +101,11 @@ def export(weight: CpuMatrix | CpuVector) -> NDArray[np.uint8]:
     """Encoded rows of a handle, in the format its `meta` names."""
     if isinstance(weight, CpuVector):
         return weight.values.view(np.uint8)
-    fmt, (*stacked, rows, columns) = FORMATS[weight.meta.format], weight.meta.shape
-    tiles = weight.tiles[:, : tile_bytes(fmt, columns)]
-    per_matrix = num_tiles(rows)
-    matrices = [
-        unpack(fmt, np.ascontiguousarray(tiles[start : start + per_matrix]), rows)
-        for start in range(0, len(tiles), per_matrix)
-    ]
-    return np.stack(matrices).reshape(*stacked, rows, -1)
+    fmt, tiles = FORMATS[weight.meta.format], weight.tiles
+    end = tiles.offset + num_tiles(tiles.rows) * tiles.tile_stride
+    size = tile_bytes(fmt, tiles.columns)
+    matrices = []
+    for matrix in tiles.data:
+        padded = matrix[tiles.offset : end].reshape(-1, tiles.tile_stride)
+        matrices.append(unpack(fmt, np.ascontiguousarray(padded[:, :size]), tiles.rows))
+    return np.stack(matrices).reshape(*weight.meta.shape[:-1], -1)
