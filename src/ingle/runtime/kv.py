@@ -1,7 +1,8 @@
 """Owns the memory of keys and values: pages of 64 positions, and one sequence's table of them.
 
 Layers with full attention take one page per 64 positions; layers with a sliding window keep a ring
-just long enough for the window and the chunk being written. It does not know tokens.
+just long enough for the window and the chunk being written. How many pages that is, `ingle.plan`
+says. It does not know tokens.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ingle.errors import IngleError
 from ingle.ops import PAGE_TOKENS, KvLayout
+from ingle.plan.kv import group_pages
 
 _ALIGNMENT = 64  # bytes: a cache line
 
@@ -50,14 +52,6 @@ class KvSequence:
     def page_table(self, group: int) -> NDArray[np.int32]:
         """Page of positions [64 p, 64 p + 64) at index p."""
         return self._tables[group]
-
-
-def group_pages(window: int, context_tokens: int, chunk_tokens: int) -> int:
-    """Pages that one sequence needs in a group: all positions, or a ring for a window."""
-    everything = -(-context_tokens // PAGE_TOKENS)
-    if not window:
-        return everything
-    return min(everything, -(-(window + chunk_tokens) // PAGE_TOKENS) + 1)
 
 
 def check_context(context_tokens: int, limit: int) -> None:

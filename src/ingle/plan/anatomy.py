@@ -1,0 +1,256 @@
+"""Owns the few numbers of a model that bytes and times follow from: its anatomy.
+
+They are taken once from the model's own description, so that plans, tables and the page in a
+browser do the same small sums. It does not know machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ingle.models import load_model
+from ingle.models.decoder import Decoder
+from ingle.ops import (
+    Activation,
+    AttentionShape,
+    KvLayout,
+    Linear,
+    Moe,
+    Norm,
+    Ops,
+    RopeTable,
+    Rotation,
+    Weight,
+)
+from ingle.ops.count import CountingBackend, count
+from ingle.ops.protocol import run_model
+from ingle.plan.kv import group_bytes, token_values
+from ingle.plan.subject import Subject
+from ingle.plan.tape import TileBackend, scratch_bytes
+
+_SHORT_CONTEXT = 64  # tokens: rotary tables of the models that are only looked at
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Layers that see the same positions.
+
+    window: 0 sees all. token_values: numbers a token leaves per layer, key and value.
+    flops_per_pair: multiply-adds times 2 of a query with one position, in all these layers.
+    """
+
+    window: int
+    layers: int
+    token_values: int
+    flops_per_pair: int
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """weights: bytes by category, as the engine holds them.
+
+    experts_bytes: of all layers' experts, of which each token reads num_experts_per_tok of
+    num_local_experts. dense_read_bytes: what every step reads besides. embedding_row_bytes: read
+    per token. layer_flops: of a token through all layers' matrices; head_flops: to its logits.
+    scratch_bytes: activations of a chunk. logits_bytes: of a token. rope_bytes: tables per
+    position of context. runtime_bytes: program, libraries, vocabulary.
+    kv_value_bytes: of a number in the cache. file_bytes: on disk.
+    """
+
+    name: str
+    recipe: str
+    weights: Mapping[str, int]
+    attention: tuple[Attention, ...]
+    experts_bytes: int
+    num_local_experts: int
+    num_experts_per_tok: int
+    dense_read_bytes: int
+    embedding_row_bytes: int
+    layer_flops: int
+    head_flops: int
+    scratch_bytes: int
+    logits_bytes: int
+    rope_bytes: int
+    runtime_bytes: int
+    kv_value_bytes: int
+    file_bytes: int
+    max_context_tokens: int
+    parameters: int
+    active_parameters: int
+    num_hidden_layers: int
+
+
+CPU_RUNTIME_BYTES = 64 << 20  # interpreter, libraries, vocabulary: measured, 50 to 70 MiB
+GPU_RUNTIME_BYTES = 600 << 20  # a CUDA context and its libraries' workspaces
+CPU_KV_BYTES, GPU_KV_BYTES = 4, 2  # float32 pages; bfloat16
+_TABLE_BYTES = 16  # per angle: cosine and sine in float32, the angle in float64
+
+
+def anatomy(subject: Subject, gpu: bool = False) -> Anatomy:
+    """Of a model on the native CPU engine, or as stored, on a GPU. Raises IngleError."""
+    backend = CountingBackend() if gpu else TileBackend()
+    model = load_model(subject.container, backend, _SHORT_CONTEXT)
+    census = Census()
+    run_model(model, census)
+    cost = count(load_model(subject.container, CountingBackend(), _SHORT_CONTEXT))
+    table = census.table
+    head_flops = 2 * model.vocab_size * model.config.hidden_size
+    config = model.config
+    weights = census.bytes_by_category()
+    return Anatomy(
+        name=subject.name,
+        recipe=str(subject.recipe or "as stored"),
+        weights=weights,
+        attention=_attention(model),
+        experts_bytes=weights["experts_resident"],
+        num_local_experts=getattr(config, "num_local_experts", 0),
+        num_experts_per_tok=getattr(config, "num_experts_per_tok", 0),
+        dense_read_bytes=census.dense_read_bytes(),
+        embedding_row_bytes=table.meta.nbytes // table.meta.shape[0],
+        layer_flops=cost.matrix_flops - head_flops,
+        head_flops=head_flops,
+        scratch_bytes=_gpu_scratch(model) if gpu else scratch_bytes(model),
+        logits_bytes=-(-model.vocab_size // 16) * 16 * 4,
+        rope_bytes=census.rope_bytes(),
+        runtime_bytes=GPU_RUNTIME_BYTES if gpu else CPU_RUNTIME_BYTES,
+        kv_value_bytes=GPU_KV_BYTES if gpu else CPU_KV_BYTES,
+        file_bytes=subject.file_bytes,
+        max_context_tokens=model.max_position_embeddings,
+        parameters=cost.parameters,
+        active_parameters=cost.active_parameters,
+        num_hidden_layers=model.num_hidden_layers,
+    )
+
+
+def _attention(model: Decoder) -> tuple[Attention, ...]:
+    shapes = model.attention_shapes
+    return tuple(
+        Attention(
+            group.window,
+            len(group.layers),
+            token_values(group),
+            sum(
+                4 * shapes[layer].num_attention_heads * shapes[layer].head_dim
+                for layer in group.layers
+            ),
+        )
+        for group in KvLayout(shapes).groups
+    )
+
+
+def kv_bytes(attention: Attention, context_tokens: int, value_bytes: int) -> int:
+    """Bytes that the runtime allocates for one sequence in these layers."""
+    per_layer = AttentionShape(0, 1, 1, attention.token_values // 2, attention.window)
+    (group,) = KvLayout([per_layer]).groups
+    return attention.layers * group_bytes(group, context_tokens, value_bytes)
+
+
+def _gpu_scratch(model: Decoder) -> int:
+    """Of chunks of 2048 tokens in bfloat16: the widest rows that live at a time."""
+    config = model.config
+    inner = getattr(config, "moe_intermediate_size", getattr(config, "intermediate_size", 0))
+    ranks = getattr(config, "num_experts_per_tok", 1)
+    row = (
+        4 * config.hidden_size + sum(config.qkv_rows) + ranks * (2 * config.hidden_size + 3 * inner)
+    )
+    return 2048 * row * 2
+
+
+class Census(Ops[None]):
+    """Which weights serve what; each counts once, where it is met first."""
+
+    def __init__(self) -> None:
+        self._weights: dict[int, tuple[str, Weight]] = {}
+        self._ropes: dict[int, RopeTable] = {}
+        self._head: Weight | None = None
+        self.table: Weight
+
+    def embed(self, table: Weight, positions: Weight | None = None) -> None:
+        """The table, and the learned positions."""
+        self.table = table
+        self._add("embeddings", table, positions)
+
+    def qkv(self, x: None, norm: Norm, q: Linear, k: Linear, v: Linear) -> tuple[None, None, None]:
+        """Projections and their norm."""
+        self._add("attention", *_of(norm, q, k, v))
+        return None, None, None
+
+    def attention(
+        self,
+        q: None,
+        k: None,
+        v: None,
+        shape: AttentionShape,
+        rotation: Rotation,
+        sinks: Weight | None = None,
+    ) -> None:
+        """Sinks, norms of heads, rotary tables."""
+        self._add("attention", sinks, *_of(rotation.q_norm, rotation.k_norm))
+        if rotation.rope is not None:
+            self._ropes[id(rotation.rope)] = rotation.rope
+
+    def attention_out(self, x: None, attended: None, out: Linear) -> None:
+        """The output projection."""
+        self._add("attention", *_of(out))
+
+    def mlp(
+        self,
+        x: None,
+        norm: Norm,
+        gate: Linear | None,
+        up: Linear,
+        down: Linear,
+        activation: Activation = Activation.SILU,
+    ) -> None:
+        """A dense MLP and its norm."""
+        self._add("mlp", *_of(norm, gate, up, down))
+
+    def moe(self, x: None, norm: Norm, moe: Moe) -> None:
+        """Norm and router beside the experts."""
+        self._add("mlp", *_of(norm, moe.router))
+        for experts in (moe.gate, moe.up, moe.down):
+            self._add("experts_resident", experts.weight, experts.bias)
+
+    def logits(self, x: None, norm: Norm, head: Linear) -> None:
+        """The last norm and the output matrix."""
+        self._head = head.weight
+        self._add("head", *_of(norm, head))
+
+    def bytes_by_category(self) -> dict[str, int]:
+        """Bytes of handles; a tied output matrix is an embedding."""
+        totals = dict.fromkeys(WEIGHT_CATEGORIES, 0)
+        for category, weight in self._weights.values():
+            totals[category] += weight.meta.nbytes
+        return totals
+
+    def dense_read_bytes(self) -> int:
+        """Of what every step reads: all but experts and tables that are only looked up in."""
+        return sum(
+            weight.meta.nbytes
+            for category, weight in self._weights.values()
+            if category in ("attention", "mlp", "head") or weight is self._head
+        )
+
+    def rope_bytes(self) -> int:
+        """Of all tables, per position."""
+        return sum(_TABLE_BYTES * len(rope.inverse_frequencies) for rope in self._ropes.values())
+
+    def _add(self, category: str, *weights: Weight | None) -> None:
+        for weight in weights:
+            if weight is not None:
+                self._weights.setdefault(id(weight), (category, weight))
+
+
+WEIGHT_CATEGORIES = (
+    "attention",
+    "mlp",
+    "experts_resident",
+    "experts_streamed",
+    "embeddings",
+    "head",
+)
+
+
+def _of(*parts: Linear | Norm | None) -> list[Weight | None]:
+    return [weight for part in parts if part is not None for weight in (part.weight, part.bias)]

@@ -1,0 +1,97 @@
+"""Owns measuring what the native backend would allocate, by letting it record into a tape of sizes.
+
+The backend's own `Recorder` runs; only the tape beneath it keeps numbers instead of memory. It does
+not know what is computed, nor how long anything takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingle import _native
+from ingle.backends.cpu.backend import MAX_ROWS
+from ingle.backends.cpu.recorder import Recorder
+from ingle.backends.cpu.weight import FLOAT_FORMATS, INT8_FORMATS, CpuMatrix, CpuVector
+from ingle.numerics import FORMATS, Format
+from ingle.numerics.tiles import num_tiles, tile_bytes
+from ingle.ops import KvLayout, Model, WeightMeta
+from ingle.ops.count import CountingBackend
+from ingle.ops.protocol import run_model
+
+_ALIGNMENT = 64  # bytes, of tiles and of scratch
+_BLOCK = 32  # 8-bit activations that share a scale
+_NO_BYTES = np.empty(0, np.uint8)
+_NO_FLOATS = np.empty(0, np.float32)
+
+
+class TileBackend(CountingBackend):
+    """Handles as the native backend makes them, with its bytes and without its memory."""
+
+    def matrix(self, name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:  # type: ignore[override]
+        """The facts of a matrix or stack in the kernel layout; `data` is not read."""
+        *stacked, rows, row_bytes = data.shape
+        columns = fmt.columns(row_bytes)
+        native = fmt if fmt.name in INT8_FORMATS | FLOAT_FORMATS else FORMATS["F32"]
+        stride = -(-tile_bytes(native, columns) // _ALIGNMENT) * _ALIGNMENT
+        nbytes = int(np.prod(stacked, dtype=np.int64)) * num_tiles(rows) * stride
+        meta = WeightMeta(name, native.name, (*stacked, rows, columns), nbytes)
+        return CpuMatrix(meta, cast(Any, meta), cast(Any, _NO_BYTES))
+
+    def vector(self, name: str, values: NDArray[np.float32]) -> CpuVector:  # type: ignore[override]
+        """The facts of a vector."""
+        return CpuVector(WeightMeta(name, "F32", values.shape, values.nbytes), _NO_FLOATS)
+
+
+class _TapeOfSizes:
+    """What `_native.Tape` allocates, step by step; steps that allocate nothing are any others."""
+
+    def __init__(self, max_rows: int) -> None:
+        self.max_rows = max_rows
+        self.scratch_bytes = 0
+        self._slots: list[tuple[int, int]] = []
+        self._shared: set[tuple[str, int, int, int]] = set()
+
+    def slot(self, width: int, int8_parts: int, ranks: int = 1) -> int:
+        """Floats in rows of whole tiles, and 8-bit blocks with three numbers each beside them."""
+        stride = -(-width // 16) * 16
+        self._scratch(self.max_rows * ranks * stride * 4)
+        if int8_parts:
+            rows = self.max_rows * ranks * int8_parts
+            self._scratch(rows * width)
+            for _ in range(3):
+                self._scratch(rows * width // _BLOCK * 4)
+        self._slots.append((width, int8_parts))
+        return len(self._slots) - 1
+
+    def moe(self, source: int, router: int, gate: WeightMeta, *rest: Any) -> None:
+        """Room for each chosen expert's input, hidden state and output."""
+        *_, num_experts_per_tok, _, _, _, residual = rest
+        width, int8_parts = self._slots[source]
+        parts = 1 if int8_parts else 0
+        for role, columns, count in (
+            ("gathered", width, parts),
+            ("inner", gate.shape[-2], parts),
+            ("expert_out", self._slots[residual][0], 0),
+        ):
+            key = (role, columns, count, num_experts_per_tok)
+            if key not in self._shared:
+                self._shared.add(key)
+                self.slot(columns, count, num_experts_per_tok)
+
+    def _scratch(self, nbytes: int) -> None:
+        self.scratch_bytes += nbytes + _ALIGNMENT
+
+    def __getattr__(self, step: str) -> Any:
+        if not hasattr(_native.Tape, step):
+            raise AttributeError(step)
+        return lambda *arguments: None
+
+
+def scratch_bytes(model: Model, max_rows: int = MAX_ROWS) -> int:
+    """Bytes of activations that a tape of this model takes; `model` is of a `TileBackend`."""
+    tape = _TapeOfSizes(max_rows)
+    run_model(model, Recorder(cast(_native.Tape, tape), KvLayout(model.attention_shapes)))
+    return tape.scratch_bytes
