@@ -203,6 +203,21 @@ def test_a_prompt_is_text(llm: LLM) -> None:
         ({"threads": "2"}, "threads"),
         ({"context": 0}, "context"),
         ({"backend": "gpu"}, "backend"),
+        ({"quantization": "q8_0"}, "quantization"),
+        ({"quantization": 8}, "quantization"),
+        ({"load_in_8bit": True}, "load_in_8bit"),
+        ({"load_in_4bit": True, "load_in_8bit": True}, "quantization"),
+        ({"memory": "8GiB"}, "memory"),
+        ({"max_memory": {"cpu": "8GiB"}}, "max_memory"),
+        ({"device_map": "cuda"}, "device_map"),
+        ({"device_map": {"": 0}}, "device_map"),
+        ({"tensor_parallel_size": 2}, "tensor_parallel_size"),
+        ({"dtype": "bfloat16"}, "dtype"),
+        ({"trust_remote_code": True}, "trust_remote_code"),
+        ({"gpu_memory_utilization": 0.9}, "gpu_memory_utilization"),
+        ({"max_model_len": 0}, "context"),
+        ({"context": 64, "n_ctx": 64}, "n_ctx"),
+        ({"tensor_paralel_size": 1}, "LLM"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_told(
@@ -210,6 +225,63 @@ def test_settings_that_cannot_be_meant_are_told(
 ) -> None:
     with pytest.raises(IngleError, match=rf"^\[{where}\] "):
         LLM(folder, **settings)
+
+
+def test_settings_of_other_tools_are_understood(folder: Path) -> None:
+    settings: dict[str, Any] = {
+        "max_model_len": 32,
+        "n_threads": 1,
+        "load_in_8bit": False,
+        "load_in_4bit": True,  # the tiny model's experts are MXFP4
+        "dtype": "auto",
+        "device_map": {"": "cpu"},
+        "device": "cpu",
+        "n_gpu_layers": 0,
+        "tensor_parallel_size": 1,
+        "trust_remote_code": False,
+        "low_cpu_mem_usage": True,
+        "attn_implementation": None,
+    }
+    with LLM(folder, **settings) as model:
+        assert model.engine.context_tokens == 32
+        assert model.generate("Hello", max_new_tokens=2, temperature=0).usage.completion_tokens == 2  # type: ignore[call-overload]
+
+
+def test_a_quantization_that_the_file_has_is_no_wish_refused(folder: Path) -> None:
+    with LLM(folder, threads=1, context=32, quantization="mxfp4") as model:
+        assert model.generate("Hello", **GREEDY).text is not None
+
+
+def with_template(folder: Path, path: Path, template: str) -> Path:
+    shutil.copytree(folder, path)
+    (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    return path
+
+
+def test_reasoning_reaches_a_template_that_takes_it(folder: Path, tmp_path: Path) -> None:
+    template = "{{ reasoning_effort }}:{{ extra }}:{{ messages[0].content }}<think>\n"
+    path = with_template(folder, tmp_path / "model", template)
+    with LLM(path, threads=1, context=64) as model:
+        asked = model.chat(
+            "Hi",
+            stream=True,
+            reasoning="high",
+            chat_template_kwargs={"extra": "x"},
+            max_tokens=1,
+        )
+        assert asked.opens_in_reasoning
+        assert asked.whole().usage.prompt_tokens == len("high:x:Hi<think>")
+        for wrong in ({"reasoning": "off"}, {"reasoning": "huge"}):
+            with pytest.raises(IngleError, match=r"^\[reasoning\] "):
+                model.chat("Hi", **wrong)  # type: ignore[arg-type]
+        for others in ({"unheard": 1}, {"messages": []}, [1]):
+            with pytest.raises(IngleError, match=r"^\[chat_template_kwargs\] "):
+                model.chat("Hi", chat_template_kwargs=others)  # type: ignore[arg-type]
+
+
+def test_reasoning_is_refused_where_the_template_takes_none(llm: LLM) -> None:
+    with pytest.raises(IngleError, match="this model has no setting for reasoning"):
+        llm.chat("Hi", reasoning="low")
 
 
 def bare(path: Path, **config: Any) -> Path:

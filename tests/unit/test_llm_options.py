@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingle.llm.options import GenerateOptions, request
+from ingle.errors import IngleError
+from ingle.llm.options import GenerateOptions, given_chat, request
 from ingle.llm.options import given as given_options
 from ingle.llm.stop import StopScanner, stop_strings
 from ingle.runtime import Request
@@ -77,6 +78,20 @@ def test_stop_is_one_or_several_strings() -> None:
     assert stop_strings(None) == ()
     assert stop_strings("a") == ("a",)
     assert stop_strings(["a", "b"]) == ("a", "b")
+
+
+def test_other_tools_names_of_options_are_understood() -> None:
+    found = given_options({"max_new_tokens": 3, "repeat_penalty": 1.1, "stop_token_ids": [4]})
+    assert found == {"max_tokens": 3, "repetition_penalty": 1.1, "stop_ids": [4]}
+    with pytest.raises(IngleError, match="max_tokens must be said once"):
+        given_options({"max_tokens": 3, "max_new_tokens": 3})
+
+
+def test_options_of_a_chat_are_told_apart() -> None:
+    options = {"seed": 1, "think": False, "chat_template_kwargs": {"a": 1}}
+    assert given_chat(options) == ({"seed": 1}, False, {"a": 1})
+    with pytest.raises(IngleError, match="a known one, but got reasoning"):
+        given_options({"reasoning": "low"})
 
 
 letters = st.text(alphabet="abc", max_size=30)

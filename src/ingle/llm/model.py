@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,14 @@ from ingle import hub
 from ingle.backends import make_backend
 from ingle.chat.template import render_ids
 from ingle.errors import IngleError
+from ingle.llm.async_stream import AsyncStream
 from ingle.llm.completion import Completion
-from ingle.llm.options import GenerateOptions, given, request
+from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
+from ingle.llm.reasoning import opens_reasoning, template_variables
+from ingle.llm.settings import OtherSettings, check_placement, renamed
 from ingle.llm.source import Source
 from ingle.llm.stop import stop_strings
+from ingle.llm.stored import check_stored, wanted
 from ingle.llm.stream import Stream
 from ingle.models import load_model
 from ingle.runtime import Engine
@@ -40,7 +45,13 @@ class LLM:
     the native arithmetic. exact: keep activations in float32 on "cpu", slower than in 8 bits.
     threads: default all usable cores. context: tokens, default 4096 or the model's own limit.
     num_experts_per_tok: for every request that does not say otherwise; default the model's own.
+    quantization: what the file must be stored as ("mxfp4", "q4_k_m"); nothing is converted.
+    memory, max_memory, device_map and `others`: as users of transformers and vLLM write them; see
+    `OtherSettings`. What this build cannot do is refused.
     Raises IngleError for what cannot be found, read or run.
+
+    One answer is computed at a time: those asked for meanwhile wait (async) or take turns (streams
+    read alternately), and each says what it would have said alone.
     """
 
     def __init__(
@@ -53,14 +64,24 @@ class LLM:
         emulate: str | None = None,
         exact: bool = False,
         num_experts_per_tok: int | None = None,
+        quantization: str | None = None,
+        memory: str | int | None = None,
+        max_memory: Mapping[Any, str | int] | None = None,
+        device_map: str | Mapping[str, Any] | None = None,
+        **others: Unpack[OtherSettings],
     ) -> None:
         started = perf_counter()
+        own = renamed({"context": context, "threads": threads}, others)
+        context, threads = own["context"], own["threads"]
+        check_placement(memory, max_memory, device_map)
+        wish = wanted(quantization, others)
         _check_arithmetic(backend, emulate, exact)
         _check_count("threads", threads)
         _check_count("context", context)
         _check_count("num_experts_per_tok", num_experts_per_tok)
         self.path = hub.resolve(model)
         self._source = Source(self.path)
+        check_stored(wish, self._source)
         with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
             tokenizer = background.submit(self._source.tokenizer)
             self.backend = make_backend(backend, threads, emulate, exact)
@@ -73,6 +94,7 @@ class LLM:
             self.tokenizer: Tokenizer = tokenizer.result()
         limit = loaded.max_position_embeddings
         self.engine = Engine(loaded, self.backend, context or min(DEFAULT_CONTEXT, limit))
+        self._running: WeakSet[AsyncStream] = WeakSet()
         self.load_s = perf_counter() - started
 
     @property
@@ -93,43 +115,94 @@ class LLM:
     def generate(
         self, prompt: str, *, stream: Literal[True], **options: Unpack[GenerateOptions]
     ) -> Stream: ...
-    def generate(
-        self, prompt: str, *, stream: bool = False, **options: Unpack[GenerateOptions]
-    ) -> Completion | Stream:
-        """Continues raw text; no template is applied. Raises IngleError."""
-        if not isinstance(prompt, str):
-            raise IngleError("prompt", f"prompt must be text, but got {prompt!r:.60}")
-        ids = self.tokenizer.encode(prompt)
-        bos = self.tokenizer.bos_id
-        if self.tokenizer.add_bos and bos is not None:
-            ids = [bos, *ids]
-        return self._answer(ids, stream, options)
-
     @overload
-    def chat(
+    def generate(
         self,
-        messages: Messages,
+        prompt: list[str] | tuple[str, ...],
         *,
         stream: Literal[False] = False,
         **options: Unpack[GenerateOptions],
+    ) -> list[Completion]: ...
+    def generate(
+        self,
+        prompt: str | list[str] | tuple[str, ...],
+        *,
+        stream: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> Completion | Stream | list[Completion]:
+        """Continues raw text; no template is applied. Several prompts are answered in order.
+
+        All prompts are checked before the first is answered. Raises IngleError.
+        """
+        made = self._continuations(prompt, options)
+        if isinstance(prompt, str):
+            return made[0] if stream else made[0].whole()
+        _check_no_stream(stream)
+        return [one.whole() for one in made]
+
+    @overload
+    def chat(
+        self, messages: Messages, *, stream: Literal[False] = False, **options: Unpack[ChatOptions]
     ) -> Completion: ...
     @overload
     def chat(
-        self, messages: Messages, *, stream: Literal[True], **options: Unpack[GenerateOptions]
+        self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
     ) -> Stream: ...
     def chat(
-        self, messages: Messages, *, stream: bool = False, **options: Unpack[GenerateOptions]
+        self, messages: Messages, *, stream: bool = False, **options: Unpack[ChatOptions]
     ) -> Completion | Stream:
         """Answers a conversation (a string is one user message) by the model's chat template.
 
         Raises IngleError, also when the model brings no template.
         """
-        if self._template is None:
-            raise IngleError(
-                "chat", "model must bring a chat template, but got none", "use --raw / generate()"
-            )
-        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        return self._answer(render_ids(self.tokenizer, self._template, turns), stream, options)
+        made = self._reply(messages, options)
+        return made if stream else made.whole()
+
+    @overload
+    async def agenerate(
+        self, prompt: str, *, stream: Literal[False] = False, **options: Unpack[GenerateOptions]
+    ) -> Completion: ...
+    @overload
+    async def agenerate(
+        self, prompt: str, *, stream: Literal[True], **options: Unpack[GenerateOptions]
+    ) -> AsyncStream: ...
+    @overload
+    async def agenerate(
+        self,
+        prompt: list[str] | tuple[str, ...],
+        *,
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateOptions],
+    ) -> list[Completion]: ...
+    async def agenerate(
+        self,
+        prompt: str | list[str] | tuple[str, ...],
+        *,
+        stream: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> Completion | AsyncStream | list[Completion]:
+        """`generate` for an event loop, which stays free; calls wait for one another."""
+        made = self._continuations(prompt, options)
+        if isinstance(prompt, str):
+            awaited = self._awaited(made[0])
+            return awaited if stream else await awaited.whole()
+        _check_no_stream(stream)
+        return [await self._awaited(one).whole() for one in made]
+
+    @overload
+    async def achat(
+        self, messages: Messages, *, stream: Literal[False] = False, **options: Unpack[ChatOptions]
+    ) -> Completion: ...
+    @overload
+    async def achat(
+        self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
+    ) -> AsyncStream: ...
+    async def achat(
+        self, messages: Messages, *, stream: bool = False, **options: Unpack[ChatOptions]
+    ) -> Completion | AsyncStream:
+        """`chat` for an event loop, which stays free; calls wait for one another."""
+        awaited = self._awaited(self._reply(messages, options))
+        return awaited if stream else await awaited.whole()
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits after each token, from an empty context: float32 (len(ids), vocab_size)."""
@@ -137,6 +210,11 @@ class LLM:
 
     def close(self) -> None:
         """Frees weights, pages and threads; the object is of no use afterwards."""
+        for stream in list(self._running):
+            stream.cancel()
+        worker = self.__dict__.pop("_worker", None)
+        if worker is not None:
+            worker.shutdown()
         for part in ("engine", "backend", "_source"):
             self.__dict__.pop(part, None)
 
@@ -152,21 +230,58 @@ class LLM:
         self.close()
 
     @cached_property
-    def _template(self) -> str | None:
+    def chat_template(self) -> str | None:
+        """The Jinja chat template that the model brings, if any."""
         return self._source.chat_template()
 
-    def _answer(
-        self, ids: list[int], stream: bool, options: Mapping[str, Any]
-    ) -> Completion | Stream:
+    @cached_property
+    def _worker(self) -> ThreadPoolExecutor:
+        """The one thread on which awaited answers are computed, in the order of asking."""
+        return ThreadPoolExecutor(1, "ingle-llm")
+
+    def _awaited(self, stream: Stream) -> AsyncStream:
+        made = AsyncStream(stream, self._worker)
+        self._running.add(made)
+        return made
+
+    def _continuations(self, prompt: Any, options: Mapping[str, Any]) -> list[Stream]:
+        """One stream for each prompt, each of them checked."""
+        prompts = list(prompt) if isinstance(prompt, list | tuple) else [prompt]
         wishes = given(options)
+        return [self._stream(self._prompt_ids(text), wishes) for text in prompts]
+
+    def _prompt_ids(self, text: Any) -> list[int]:
+        if not isinstance(text, str):
+            raise IngleError("prompt", f"prompt must be text, but got {text!r:.60}")
+        ids = self.tokenizer.encode(text)
+        bos = self.tokenizer.bos_id
+        return [bos, *ids] if self.tokenizer.add_bos and bos is not None else ids
+
+    def _reply(self, messages: Messages, options: Mapping[str, Any]) -> Stream:
+        template = self.chat_template
+        if template is None:
+            raise IngleError(
+                "chat", "model must bring a chat template, but got none", "use --raw / generate()"
+            )
+        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        wishes, reasoning, variables = given_chat(options)
+        wanted_variables = template_variables(template, reasoning, variables)
+        ids = render_ids(self.tokenizer, template, turns, **wanted_variables)
+        made = self._stream(ids, wishes)
+        made.opens_in_reasoning = opens_reasoning(self.tokenizer.decode(ids[-8:]))
+        return made
+
+    def _stream(self, ids: list[int], wishes: Mapping[str, Any]) -> Stream:
         asked = request(ids, wishes, self._source.recommended, self.tokenizer.eos_ids)
         stops = stop_strings(wishes.get("stop"))
-        made = Stream(self.engine, self.tokenizer, asked, stops, self.load_s)
-        if stream:
-            return made
-        for _ in made:
-            pass
-        return made.completion
+        self.engine.check(asked)
+        return Stream(self.engine, self.tokenizer, asked, stops, self.load_s)
+
+
+def _check_no_stream(stream: bool) -> None:
+    if stream:
+        rule = "one prompt can be streamed at a time, but got a list of them"
+        raise IngleError("stream", rule, "stream each prompt by itself")
 
 
 def _check_arithmetic(backend: str, emulate: str | None, exact: bool) -> None:

@@ -43,18 +43,62 @@ class GenerateOptions(TypedDict, total=False):
     num_experts_per_tok: int | None
 
 
+class ChatOptions(GenerateOptions, total=False):
+    """Options of `LLM.chat` alone, beside those of any generation.
+
+    reasoning: "low", "medium", "high", or True/False ("on"/"off"), where the chat template takes
+    it. chat_template_kwargs: other variables that the template names, as in transformers and vLLM.
+    """
+
+    reasoning: str | bool | None
+    chat_template_kwargs: Mapping[str, Any] | None
+
+
+# The same wish in the words of transformers, vLLM, llama.cpp, Ollama and OpenAI.
+_ALIASES = {
+    "max_new_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "num_predict": "max_tokens",
+    "repeat_penalty": "repetition_penalty",
+    "stop_token_ids": "stop_ids",
+    "reasoning_effort": "reasoning",
+    "think": "reasoning",
+}
 _NAMES = tuple(GenerateOptions.__annotations__)
+_CHAT_NAMES = tuple(ChatOptions.__annotations__)  # a TypedDict's annotations hold those it inherits
 _SAMPLING = tuple(field.name for field in fields(SamplingParams))
 
 
-def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are set. Raises IngleError for a name that is none."""
-    for name in options:
-        if name not in _NAMES:
-            close = difflib.get_close_matches(name, _NAMES, 1)
-            hint = f"did you mean {close[0]}?" if close else f"options are {', '.join(_NAMES)}"
-            raise IngleError("options", f"an option must be a known one, but got {name}", hint)
-    return {name: value for name, value in options.items() if value is not None}
+def given(options: Mapping[str, Any], names: Sequence[str] = _NAMES) -> dict[str, Any]:
+    """The options that are set, by ingle's own names. Raises IngleError for a name that is none.
+
+    >>> given({"max_new_tokens": 8, "seed": None})
+    {'max_tokens': 8}
+    """
+    found: dict[str, Any] = {}
+    for said, value in options.items():
+        name = said if said in names else _ALIASES.get(said, said)
+        if name not in names:
+            close = difflib.get_close_matches(said, names, 1)
+            hint = f"did you mean {close[0]}?" if close else f"options are {', '.join(names)}"
+            raise IngleError("options", f"an option must be a known one, but got {said}", hint)
+        if value is not None and name in found:
+            raise IngleError(said, f"{name} must be said once, but got it by two names")
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def given_chat(
+    options: Mapping[str, Any],
+) -> tuple[dict[str, Any], str | bool | None, Mapping[str, Any] | None]:
+    """The options of `ChatOptions` that are set: those of a generation, and the two others.
+
+    >>> given_chat({"seed": 1, "reasoning_effort": "low"})
+    ({'seed': 1}, 'low', None)
+    """
+    found = given(options, _CHAT_NAMES)
+    return found, found.pop("reasoning", None), found.pop("chat_template_kwargs", None)
 
 
 def request(

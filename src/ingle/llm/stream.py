@@ -34,12 +34,20 @@ class Stream:
         self._completion: Completion | None = None
         self._first_token_s = 0.0
         self._pieces = self._run(engine, request, StopScanner(stops))
+        self.opens_in_reasoning = False
+        """Whether the prompt itself opened the model's reasoning, as some chat templates do."""
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         return next(self._pieces)
+
+    def whole(self) -> Completion:
+        """Reads to the end and returns the answer."""
+        for _ in self:
+            pass
+        return self.completion
 
     def cancel(self) -> None:
         """Ends the generation; what was made so far stays in `completion`.
@@ -50,6 +58,11 @@ class Stream:
         with contextlib.suppress(ValueError):  # the generator is running
             self._pieces.close()
             self._finish(FinishReason.CANCELLED)
+
+    @property
+    def finished(self) -> bool:
+        """Whether `completion` is ready."""
+        return self._completion is not None
 
     @property
     def completion(self) -> Completion:

@@ -2,12 +2,14 @@
 
 One sequence at a time. The keys and values of the last sequence stay, so a prompt that continues
 it (the next turn of a chat) computes only what is new; the logits are the same bits either way.
+Generations that take turns compute anew what the other displaced, and so disturb only its speed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
@@ -50,26 +52,30 @@ class Engine:
         self._sequence = KvSequence(self._pool)
         self._cached_ids: list[int] = []
         self._num_experts_per_tok: int | None = None  # what the cache was computed with
+        self._holder: object = None  # the generation whose sequence is in the cache
+        self._step = Lock()  # around each use of the cache
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits after each of `ids`, from an empty context: float32 (len(ids), vocab_size)."""
         self._check_ids(ids)
-        self._cached_ids, self._num_experts_per_tok = [], None
         out = np.empty((len(ids), self.model.vocab_size), np.float32)
-        for start in range(0, len(ids), CHUNK_TOKENS):
-            chunk = ids[start : start + CHUNK_TOKENS]
-            out[start : start + len(chunk)] = self._forward(chunk, start, range(len(chunk)))
+        with self._step:
+            self._cached_ids, self._num_experts_per_tok, self._holder = [], None, None
+            for start in range(0, len(ids), CHUNK_TOKENS):
+                chunk = ids[start : start + CHUNK_TOKENS]
+                out[start : start + len(chunk)] = self._forward(chunk, start, range(len(chunk)))
         return out
 
     def generate(self, request: Request, progress: Progress) -> Iterator[int]:
         """Token ids as they are drawn, without the stop id. `progress` is kept up to date."""
-        self._check(request)
-        self._use_experts(request.num_experts_per_tok)
+        self.check(request)
+        ids = list(request.prompt_ids)
         room = self.context_tokens - len(request.prompt_ids)
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
         sampler = Sampler(request.sampling, self.model.vocab_size, request.prompt_ids)
         started = perf_counter()
-        logits = self._prefill(request.prompt_ids, progress)
+        holder = object()
+        logits, progress.cached_tokens = self._continue(ids, request, holder)
         token = sampler.draw(logits)
         progress.prompt_s = perf_counter() - started
         progress.finish_reason = FinishReason.LENGTH
@@ -83,14 +89,25 @@ class Engine:
             yield token
             if count < limit:
                 started = perf_counter()
-                logits = self._append(token)
+                ids.append(token)
+                logits, _ = self._continue(ids, request, holder)
                 token = sampler.draw(logits)
                 progress.decode_s += perf_counter() - started
 
-    def _prefill(self, ids: Sequence[int], progress: Progress) -> NDArray[np.float32]:
-        """Logits after the last of `ids`; a cached common prefix is not computed again."""
-        kept = _common_prefix(ids[:-1], self._cached_ids) if self._reusable else 0
-        progress.cached_tokens = kept
+    def _continue(
+        self, ids: Sequence[int], request: Request, holder: object
+    ) -> tuple[NDArray[np.float32], int]:
+        """Logits after the last of `ids`, and how many of them were in the cache."""
+        with self._step:
+            kept = len(self._cached_ids)
+            if self._holder is not holder:
+                self._use_experts(request.num_experts_per_tok)
+                kept = _common_prefix(ids[:-1], self._cached_ids) if self._reusable else 0
+                self._holder = holder
+            return self._extend(ids, kept), kept
+
+    def _extend(self, ids: Sequence[int], kept: int) -> NDArray[np.float32]:
+        """Logits after the last of `ids`, of which the first `kept` are taken from the cache."""
         del self._cached_ids[kept:]
         logits = np.empty(0, np.float32)
         for start in range(kept, len(ids), CHUNK_TOKENS):
@@ -100,12 +117,6 @@ class Engine:
             self._cached_ids.extend(chunk)
             logits = rows[0] if last else logits
         return logits
-
-    def _append(self, token: int) -> NDArray[np.float32]:
-        logits = self._forward([token], len(self._cached_ids), [0])
-        self._cached_ids.append(token)
-        row: NDArray[np.float32] = logits[0]
-        return row
 
     def _forward(
         self, ids: Sequence[int], start: int, output_rows: Sequence[int]
@@ -119,7 +130,8 @@ class Engine:
         if count != self._num_experts_per_tok:
             self._cached_ids, self._num_experts_per_tok = [], count
 
-    def _check(self, request: Request) -> None:
+    def check(self, request: Request) -> None:
+        """Raise IngleError for a request that this model or its context cannot take."""
         self._check_ids(request.prompt_ids)
         worst = max(request.sampling.logit_bias, default=0)
         if worst >= self.model.vocab_size:
