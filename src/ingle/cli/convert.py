@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ingle.cli.writing import written
 from ingle.formats.convert import convert as convert_model
-from ingle.hub.progress import shown
 
 
 def convert(source: str, target: str, layout: str = "") -> int:
@@ -12,16 +12,7 @@ def convert(source: str, target: str, layout: str = "") -> int:
     layout: gguf, hf, openai, or "" to go by the target's name. Progress goes to stderr; what was
     interrupted continues when the same command is given again. Raises IngleError.
     """
-    with shown("convert") as progress:
-        started = False
-
-        def tell(done_bytes: int, total_bytes: int) -> None:
-            nonlocal started
-            if not started:
-                progress.stage("writing", total_bytes)
-                started = True
-            progress.at(done_bytes)
-
+    with written("convert") as tell:
         weights = convert_model(source, target, layout, tell)
     print(weights)
     return 0

@@ -181,6 +181,41 @@ def rm(name: Annotated[str, typer.Argument(metavar="NAME", help="A known name.")
 
 @app.command()
 @guarded
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A model: file, folder or name.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="A .gguf file; a folder else.")],
+    layout: Annotated[
+        str, typer.Option("--to", metavar="gguf|hf|openai", help="Told by DST if left out.")
+    ] = "",
+) -> None:
+    """Write a model in another layout, losing nothing; packed files become their GGUF again."""
+    from ingle import hub
+
+    path = hub.resolve(source)
+    from ingle.cli.convert import convert as write
+
+    raise typer.Exit(write(str(path), target, layout))
+
+
+@app.command()
+@guarded
+def pack(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A GGUF file or a known name.")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="[DST]", help="Beside SRC if left out.")
+    ] = None,
+) -> None:
+    """Write a model as the kernels read it, so that it starts at once and is mapped, not copied."""
+    from ingle import hub
+
+    path = hub.resolve(source)
+    from ingle.cli.pack import pack as write
+
+    raise typer.Exit(write(str(path), target))
+
+
+@app.command()
+@guarded
 def synth(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model, such as gpt-oss:20b.")],
     out: Annotated[str, typer.Argument(metavar="OUT", help="A file; a folder for hf, original.")],

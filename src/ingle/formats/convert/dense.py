@@ -161,7 +161,7 @@ def metadata(config: Config) -> dict[str, Any]:
     if model_type == "qwen3_moe":
         _require_plain_routing(config)
         sizes |= {
-            "expert_count": integer(config, "num_experts"),
+            "expert_count": integer(config, "num_experts", "num_local_experts"),
             "expert_used_count": integer(config, "num_experts_per_tok"),
             "expert_feed_forward_length": integer(config, "moe_intermediate_size"),
         }
@@ -209,7 +209,10 @@ def _mlp(model: _Model, n: int) -> Tensors:
 
 
 def _experts(model: _Model, n: int) -> Tensors:
-    prefix, count = f"model.layers.{n}.mlp.", integer(model.config, "num_experts")
+    prefix, count = (
+        f"model.layers.{n}.mlp.",
+        integer(model.config, "num_experts", "num_local_experts"),
+    )
     found = {f"blk.{n}.ffn_gate_inp.weight": as_f32(model.take(prefix + "gate.weight"))}
     for part in _MLP:
         each = [model.take(f"{prefix}experts.{e}.{part}_proj.weight") for e in range(count)]

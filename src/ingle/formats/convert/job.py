@@ -21,6 +21,7 @@ from ingle.formats.convert.lazy import LazyTensor, require
 from ingle.formats.facts import ModelFacts, open_model
 from ingle.formats.gguf import GgufFile
 from ingle.formats.mapping import Bytes, quoted
+from ingle.formats.packed import PackedFile, unpack
 from ingle.formats.safetensors import SafetensorsFile
 from ingle.formats.writer import Progress, TensorSpec, write_gguf, write_safetensors
 
@@ -53,6 +54,9 @@ def convert(
     target = Path(target)
     layout = layout or ("gguf" if target.suffix == ".gguf" else "hf")
     container, facts = open_model(source)
+    if isinstance(container, PackedFile) and layout == "gguf":
+        _check_target(container, target, layout)
+        return unpack(container, target, progress)
     read_as = _LAYOUTS.get(facts.layout, facts.layout)
     if layout not in TARGETS or read_as == layout:
         raise IngleError(
