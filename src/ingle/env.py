@@ -1,4 +1,7 @@
-"""Owns every environment variable ingle reads. No other module touches ``os.environ``."""
+"""Owns the reading of environment variables. No other module touches ``os.environ``.
+
+Variables that are settings (`INGLE_CONTEXT` ...) are named in `config`, which reads them here.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,45 @@ from pathlib import Path
 from ingle.errors import IngleError
 
 
-def models_dir() -> Path:
-    """Folder in which models are kept: ``INGLE_MODELS``, else ``~/.ingle/models``; absolute."""
-    value = os.environ.get("INGLE_MODELS") or "~/.ingle/models"
+def text(name: str) -> str | None:
+    """The variable's value; None when it is unset or empty."""
+    return os.environ.get(name) or None
+
+
+def flag(name: str) -> bool:
+    """Whether the variable says yes, in the spellings that Hugging Face's tools take."""
+    return (os.environ.get(name) or "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def folder(value: str, where: str) -> Path:
+    """`value` as an absolute path, ``~`` expanded. Raises IngleError if there is no such home."""
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError:
         rule = f"the home folder in {value} must be known, but got none"
-        raise IngleError("INGLE_MODELS", rule, "set INGLE_MODELS to a folder") from None
+        raise IngleError(where, rule, f"set {where} to a folder") from None
+
+
+def home_dir() -> Path:
+    """ingle's own folder: ``INGLE_HOME``, else ``~/.ingle``; absolute."""
+    return folder(text("INGLE_HOME") or "~/.ingle", "INGLE_HOME")
+
+
+def huggingface_cache() -> Path:
+    """Folder of Hugging Face's cache, where its own tools keep it."""
+    home = text("HF_HOME") or str(Path(text("XDG_CACHE_HOME") or "~/.cache", "huggingface"))
+    cache = text("HF_HUB_CACHE") or text("HUGGINGFACE_HUB_CACHE") or str(Path(home, "hub"))
+    return folder(os.path.expandvars(cache), "HF_HUB_CACHE")
 
 
 def forced_isa() -> str | None:
     """Instruction set forced by ``INGLE_CPU`` (generic, avx2, avx512vnni ...), or None."""
-    return os.environ.get("INGLE_CPU") or None
+    return text("INGLE_CPU")
 
 
 def wants_traceback() -> bool:
     """Whether ``INGLE_TRACEBACK`` asks to see where in ingle a bug sits."""
-    return bool(os.environ.get("INGLE_TRACEBACK"))
+    return bool(text("INGLE_TRACEBACK"))
 
 
 def for_child(**changes: str) -> dict[str, str]:

@@ -10,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingle import hub
-from ingle.errors import IngleError, ModelNotFoundError, UnsupportedError
+from ingle.errors import IngleError, ModelNotFoundError, UnreachableError
 from ingle.hub.registry import REGISTRY
 
 
 @pytest.fixture(autouse=True)
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INGLE_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("INGLE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("INGLE_OFFLINE", "1")  # no test asks the network
     monkeypatch.chdir(tmp_path)
     return tmp_path / "models"
 
@@ -27,7 +30,13 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "smollm2:135m",
         "SmolLM2:135M",
         "gpt-oss:20b",
+        "gpt-oss",
+        "GPT2",
         "openai/gpt-oss-20b",
+        "ggml-org/gpt-oss-20b-GGUF:MXFP4",
+        "hf.co/ggml-org/gpt-oss-20b-GGUF:mxfp4",
+        "hf:someone/model",
+        "https://huggingface.co/someone/model/blob/main/a.gguf",
         "missing.gguf",
         "some/where/missing.gguf",
         "here.txt",
@@ -65,9 +74,10 @@ def test_a_model_that_is_here_needs_no_network(
     assert hub.resolve("smollm2:135m") == path
 
 
-def test_repositories_are_for_later() -> None:
-    with pytest.raises(UnsupportedError, match="Hugging Face downloads arrive with `ingle pull`"):
-        hub.resolve("openai/gpt-oss-20b")
+@pytest.mark.parametrize("name", ["openai/gpt-oss-20b", "gpt-oss:120b", "hf:a/b", "a/b:x.gguf"])
+def test_what_would_be_fetched_is_not_when_offline(name: str) -> None:
+    with pytest.raises(UnreachableError, match="the wish to stay offline"):
+        hub.resolve(name)
 
 
 def test_an_absent_file_is_named() -> None:
@@ -75,7 +85,7 @@ def test_an_absent_file_is_named() -> None:
         hub.resolve("no/such.gguf")
 
 
-@pytest.mark.parametrize("name", ["smolm2:135m", "smollm", "something else"])
+@pytest.mark.parametrize("name", ["smolm2:135m", "smollm", "smollm2:13"])
 def test_an_unknown_name_gets_known_ones_to_choose_from(name: str) -> None:
     with pytest.raises(ModelNotFoundError, match=f"but got '{name}'") as caught:
         hub.resolve(name)

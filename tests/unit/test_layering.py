@@ -31,7 +31,7 @@ TABLE = (
     {"serve"},
     {"cli"},
 )
-BY_ALL = {"errors", "env"}
+BY_ALL = {"errors", "env", "config"}
 NATIVE = "_native"  # the extension module; only these rooms sit next to it
 BESIDE_NATIVE = {"numerics", "tokenizer", "formats", "backends", "plan", "runtime"}
 FACADE = ""  # ingle/__init__.py, which hands out LLM on first use

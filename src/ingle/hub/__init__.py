@@ -1,4 +1,4 @@
-"""Names become files on this machine: registry, pull, local store.
+"""Names become files on this machine: registry, pull, what lies here already, given names.
 
 Owns what a model is called, where its bytes come from and where they lie. It does not know what
 is inside them (``formats``) nor who asked (``llm``, ``cli``). Progress goes to stderr alone.
@@ -6,17 +6,25 @@ is inside them (``formats``) nor who asked (``llm``, ``cli``). Progress goes to 
 
 from __future__ import annotations
 
-from ingle.hub.names import is_model_word, listing, pull, remove, resolve
+from ingle.hub.creation import copy, create, modelfile_text, settings
+from ingle.hub.inventory import Listing, listing, remove
+from ingle.hub.names import is_model_word, pull, resolve
+from ingle.hub.place import Found, find
 from ingle.hub.registry import DEFAULT_MODEL, Entry
-from ingle.hub.store import Listing
 
 __all__ = [
     "DEFAULT_MODEL",
     "Entry",
+    "Found",
     "Listing",
+    "copy",
+    "create",
+    "find",
     "is_model_word",
     "listing",
+    "modelfile_text",
     "pull",
     "remove",
     "resolve",
+    "settings",
 ]

@@ -1,4 +1,7 @@
-"""Owns the ways to name a model: a known name, a path, ``user/repo``. Not what happens next."""
+"""Owns the ways to name a model: known names, paths, repositories, names given on this machine.
+
+Not what happens next.
+"""
 
 from __future__ import annotations
 
@@ -6,92 +9,111 @@ import re
 import sys
 from pathlib import Path
 
-from ingle.errors import IngleError, ModelNotFoundError, UnsupportedError
-from ingle.hub import registry, store
+from ingle.errors import IngleError, ModelNotFoundError, UnreachableError
+from ingle.hub import huggingface, manifest, place, registry
 from ingle.hub.fetch import fetch
-from ingle.hub.registry import Entry
-from ingle.hub.store import Listing
+from ingle.hub.reference import Reference, parse
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _TAGGED = re.compile(r"[A-Za-z][\w.-]*:[\w.-]+", re.ASCII)
 _SUFFIXES = (".gguf", ".safetensors")
 
 
 def resolve(name: str | Path) -> Path:
-    """The file or folder that `name` stands for, fetched first if it is a known name and absent.
+    """The file or folder that `name` stands for, fetched first if it is not on this machine.
 
-    name: a known name (``smollm2:135m``), an existing path, or ``user/repo``.
-    Raises ModelNotFoundError for anything else, UnsupportedError for a repository,
-    DownloadError when fetching fails.
+    name: a known name (``gpt-oss:20b``), one given by `create` or `copy`, an existing path, a
+    repository of the model hub (``user/repo``, ``user/repo:Q4_K_M``), or a name of Ollama's.
+    Raises ModelNotFoundError for anything else, DownloadError when fetching fails.
     """
-    text = str(name)
-    entry = registry.find(text)
-    if entry is not None:
-        return store.installed(entry) or fetch(entry)
-    path = _existing(text)
-    if path is not None:
-        return path
-    if text.endswith(_SUFFIXES):
-        rule = "a model file must exist, but got no file of that name"
-        raise ModelNotFoundError(text, rule, "check the path")
-    if _REPOSITORY.fullmatch(text):
-        raise UnsupportedError(
-            text,
-            "a model must be a known name or a local path, but got a repository of a model hub",
-            "Hugging Face downloads arrive with `ingle pull`; until then name a local GGUF file",
-        )
-    raise _unknown(text)
+    return _here(str(name)) or _fetched(str(name))
 
 
 def is_model_word(word: str) -> bool:
     """Whether the first word of a command line names a model rather than being a prompt.
 
-    True for a known name, an existing path, ``user/repo``, and for what can only be meant as a
-    model: ``name:tag`` and ``*.gguf``. Words with blanks are prompts unless such a path exists.
+    True for a known name, an existing path, a repository, a name given on this machine, and for
+    what can only be meant as a model: ``name:tag`` and ``*.gguf``. Words with blanks are prompts
+    unless such a path exists.
     """
-    if registry.find(word) is not None or _existing(word) is not None:
+    if registry.find(word) or registry.find_repository(word) or _existing(word) is not None:
         return True
-    if any(letter.isspace() for letter in word):
+    if not word or any(letter.isspace() for letter in word):
         return False
-    patterns = (_REPOSITORY, _TAGGED)
-    return word.endswith(_SUFFIXES) or any(pattern.fullmatch(word) for pattern in patterns)
+    if word.endswith(_SUFFIXES) or _TAGGED.fullmatch(word) or parse(word):
+        return True
+    return manifest.exists(word)
 
 
 def pull(name: str) -> Path:
-    """Fetch the known model `name` (nothing is done if it is here) and return its path."""
-    entry = registry.find(name)
-    return resolve(name) if entry is None else fetch(entry)
+    """Fetch the newest of the model `name` and return its path.
 
-
-def listing() -> list[Listing]:
-    """Every known model in the order of names, with its path if it is on this machine."""
-    return [
-        Listing(entry.name, entry.summary, entry.file_bytes, store.installed(entry))
-        for _, entry in sorted(registry.REGISTRY.items())
-    ]
-
-
-def remove(name: str) -> int:
-    """Remove the known model `name` from this machine and return the bytes that are free again.
-
-    Raises ModelNotFoundError if there is no such name or it is not here. Paths are not removed.
+    What Ollama or LM Studio have is left to them and used as it is; so is what cannot be asked
+    for now but is here. Raises IngleError.
     """
-    entry = _entry(name)
-    with store.changing(entry, on_wait=_tell_waiting):
-        path = store.path_of(entry)
-        if not path.is_file():
-            rule = "a model must be on this machine to be removed, but got none"
-            raise ModelNotFoundError(entry.name, rule, "`ingle list` shows what is here")
-        freed_bytes = path.stat().st_size
-        store.discard(entry)
-    return freed_bytes
-
-
-def _entry(name: str) -> Entry:
     entry = registry.find(name)
-    if entry is None:
-        raise _unknown(name)
-    return entry
+    if entry is not None:
+        return fetch(entry)
+    reference = _reference(name)
+    found = place.find(name)
+    if reference is None or (found and found.owner in (place.OLLAMA, place.LM_STUDIO)):
+        return resolve(name)
+    try:
+        return huggingface.pull(_kept_name(name, reference), reference)
+    except UnreachableError as error:
+        if found is None:
+            raise
+        print(f"{error}\nusing what is here", file=sys.stderr)
+        return found.path
+
+
+def unknown(text: str) -> IngleError:
+    """What to raise for a name that nothing answers to."""
+    shown = text if len(text) <= 60 else text[:57] + "..."
+    return ModelNotFoundError(
+        "model",
+        f"a model must be a known name, an existing path or user/repo, but got {shown!r}",
+        "known names like it: " + ", ".join(registry.close_names(text)),
+    )
+
+
+def _here(name: str) -> Path | None:
+    made = place.bases(name)
+    if made:
+        return resolve(made[-1].base)
+    known = registry.find(name) or registry.find_repository(name)
+    path = None if known else _existing(name)
+    if path is not None:
+        return path
+    if not known and name.endswith(_SUFFIXES) and not _explicit(name):
+        rule = "a model file must exist, but got no file of that name"
+        raise ModelNotFoundError(name, rule, "check the path")
+    found = place.find(name)
+    return found.path if found else None
+
+
+def _fetched(name: str) -> Path:
+    entry = registry.find(name)
+    if entry is not None:
+        return fetch(entry)
+    reference = _reference(name)
+    if reference is None:
+        raise unknown(name)
+    return huggingface.pull(_kept_name(name, reference), reference)
+
+
+def _reference(name: str) -> Reference | None:
+    known = registry.find_repository(name)
+    return known.reference if known else parse(name)
+
+
+def _kept_name(name: str, reference: Reference) -> str:
+    return registry.full_name(name) if registry.find_repository(name) else str(reference)
+
+
+def _explicit(name: str) -> bool:
+    """Whether a word that ends like a file names a repository's file: ``user/repo:x.gguf``."""
+    reference = parse(name)
+    return reference is not None and bool(reference.wish)
 
 
 def _existing(text: str) -> Path | None:
@@ -101,16 +123,3 @@ def _existing(text: str) -> Path | None:
         return path if text and path.exists() else None
     except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, ~ of an unknown user
         return None
-
-
-def _unknown(text: str) -> IngleError:
-    shown = text if len(text) <= 60 else text[:57] + "..."
-    return ModelNotFoundError(
-        "model",
-        f"a model must be a known name or an existing path, but got {shown!r}",
-        "known names like it: " + ", ".join(registry.close_names(text)),
-    )
-
-
-def _tell_waiting() -> None:
-    print("another ingle is changing this model; waiting for it", file=sys.stderr)

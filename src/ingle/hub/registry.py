@@ -1,4 +1,4 @@
-"""Owns the table of models known by name. It does not know which of them are on this machine."""
+"""Owns the tables of models known by name. It does not know which of them are on this machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ingle.hub.progress import Progress
+from ingle.hub.reference import Reference
 from ingle.hub.wheel import WheelMember
 
 DEFAULT_MODEL = "smollm2:135m"
@@ -69,11 +70,88 @@ REGISTRY: Mapping[str, Entry] = {
 }
 
 
+@dataclass(frozen=True)
+class Known:
+    """A model with a name whose files are a repository of the model hub.
+
+    reference: what a pull fetches. also: repositories of the same model, taken where they already
+    lie on this machine. num_bytes: about; the hub says exactly.
+    """
+
+    name: str
+    summary: str
+    num_bytes: int
+    reference: Reference
+    also: tuple[Reference, ...] = ()
+
+
+def _gpt_oss(size: str, num_bytes: int) -> Known:
+    model = f"gpt-oss-{size}"
+    return Known(
+        f"gpt-oss:{size}",
+        f"OpenAI gpt-oss {size}, MXFP4",
+        num_bytes,
+        Reference(f"ggml-org/{model}-GGUF"),
+        (
+            Reference(f"lmstudio-community/{model}-GGUF"),
+            Reference(f"unsloth/{model}-GGUF"),
+            Reference(f"openai/{model}"),
+        ),
+    )
+
+
+def _qwen3(size: str, quant: str, num_bytes: int) -> Known:
+    model = f"Qwen3-{size.upper()}"
+    return Known(
+        f"qwen3:{size}",
+        f"{model.replace('-', ' ', 1)}, {quant}",
+        num_bytes,
+        Reference(f"Qwen/{model}-GGUF", quant),
+        (Reference(f"lmstudio-community/{model}-GGUF"), Reference(f"Qwen/{model}")),
+    )
+
+
+REPOSITORIES: Mapping[str, Known] = {
+    known.name: known
+    for known in (
+        _gpt_oss("20b", 12_110_000_000),
+        _gpt_oss("120b", 63_390_000_000),
+        _qwen3("0.6b", "Q8_0", 639_000_000),
+        _qwen3("1.7b", "Q8_0", 1_834_000_000),
+        _qwen3("4b", "Q4_K_M", 2_497_000_000),
+        _qwen3("8b", "Q4_K_M", 5_028_000_000),
+        _qwen3("14b", "Q4_K_M", 9_001_000_000),
+        _qwen3("32b", "Q4_K_M", 19_762_000_000),
+        _qwen3("30b-a3b", "Q4_K_M", 18_557_000_000),
+        Known(
+            "gpt2",
+            "GPT-2 124M, float32",
+            548_000_000,
+            Reference("openai-community/gpt2", "safetensors"),
+        ),
+    )
+}
+# A family without a size, as Ollama's users type it.
+FAMILIES = {"gpt-oss": "gpt-oss:20b", "qwen3": "qwen3:8b", "smollm2": DEFAULT_MODEL}
+
+
 def find(name: str) -> Entry | None:
     """The entry of that name, letter case aside."""
-    return REGISTRY.get(name.lower())
+    return REGISTRY.get(full_name(name))
+
+
+def find_repository(name: str) -> Known | None:
+    """The repository that goes by that name, letter case aside."""
+    return REPOSITORIES.get(full_name(name))
+
+
+def full_name(name: str) -> str:
+    """`name` in lower case, ``:latest`` dropped, a family's usual size added."""
+    lower = name.lower().removesuffix(":latest")
+    return FAMILIES.get(lower, lower)
 
 
 def close_names(name: str) -> list[str]:
     """Known names that resemble `name`, best first; every name when none does."""
-    return difflib.get_close_matches(name.lower(), REGISTRY, n=3, cutoff=0.5) or sorted(REGISTRY)
+    names = [*REGISTRY, *REPOSITORIES]
+    return difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5) or sorted(names)

@@ -14,10 +14,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from ingle import env
+from ingle import config
 from ingle.errors import DownloadError
 from ingle.hub.lock import locked
 from ingle.hub.progress import as_size
@@ -26,19 +25,9 @@ from ingle.hub.registry import Entry
 _SPARE_BYTES = 64 << 20  # left free on the disk, so that a pull does not fill it to the brim
 
 
-@dataclass(frozen=True)
-class Listing:
-    """A model by name, and its file if it is on this machine."""
-
-    name: str
-    summary: str
-    file_bytes: int
-    path: Path | None
-
-
 def path_of(entry: Entry) -> Path:
     """Where the model's file lies, or would lie."""
-    return env.models_dir() / entry.folder_name / entry.file_name
+    return config.models_dir() / entry.folder_name / entry.file_name
 
 
 def installed(entry: Entry) -> Path | None:
@@ -54,8 +43,8 @@ def installed(entry: Entry) -> Path | None:
 @contextmanager
 def changing(entry: Entry, on_wait: Callable[[], None]) -> Iterator[None]:
     """Be the only process that changes the model `entry`."""
-    with _writable(env.models_dir()):
-        locks = env.models_dir() / ".locks"
+    with _writable(config.models_dir()):
+        locks = config.models_dir() / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
     with locked(locks / entry.folder_name, on_wait):
         yield
@@ -68,7 +57,7 @@ def staging(entry: Entry) -> Iterator[Path]:
     What a killed pull left is swept first; the folder's name is new each time, because a download
     that outlived its ingle may still be writing to the old one.
     """
-    parent = env.models_dir() / ".staging" / entry.folder_name
+    parent = config.models_dir() / ".staging" / entry.folder_name
     shutil.rmtree(parent, ignore_errors=True)
     with _writable(parent):
         parent.mkdir(parents=True, exist_ok=True)
@@ -82,11 +71,11 @@ def staging(entry: Entry) -> Iterator[Path]:
 def check_space(entry: Entry) -> None:
     """Raise DownloadError unless the disk has room for the work and its result."""
     needed_bytes = entry.source.staging_bytes + entry.file_bytes + _SPARE_BYTES
-    free_bytes = shutil.disk_usage(env.models_dir()).free
+    free_bytes = shutil.disk_usage(config.models_dir()).free
     if free_bytes < needed_bytes:
         raise DownloadError(
             entry.name,
-            f"a pull needs {as_size(needed_bytes)} free in {env.models_dir()},"
+            f"a pull needs {as_size(needed_bytes)} free in {config.models_dir()},"
             f" but got {as_size(free_bytes)}",
             "free some space, or set INGLE_MODELS to a folder on another disk",
         )

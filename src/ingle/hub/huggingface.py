@@ -1,0 +1,148 @@
+"""Owns one pull from the model hub: choice, room, bytes, links, manifest.
+
+Files stay in Hugging Face's cache, shared with other tools. It does not know how a byte travels.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ingle import config, env
+from ingle.errors import DownloadError, UnreachableError, UnsupportedError
+from ingle.hub import cache, manifest
+from ingle.hub.blob import Blob, Tally, fetch
+from ingle.hub.choice import Choice, choose
+from ingle.hub.lock import locked
+from ingle.hub.progress import Progress, as_size, shown
+from ingle.hub.reference import Reference
+from ingle.hub.repository import HubFile, Repository, look_up
+from ingle.hub.transfer import Remote
+
+_SPARE_BYTES = 64 << 20  # left free on the disk
+_LARGEST_BYTES = 50_000_000_000  # the hub sends larger single files by its own protocol alone
+
+
+def pull(name: str, reference: Reference) -> Path:
+    """Bring the newest of `reference` here under `name` and return the path to open.
+
+    What is here already is not fetched again, whichever tool brought it. Two calls at once are
+    safe. Raises IngleError of one rule and one remedy.
+    """
+    if config.get("offline"):
+        raise UnreachableError(
+            name,
+            "pulling needs the network, but got the wish to stay offline",
+            "unset HF_HUB_OFFLINE (or `offline` in ingle's config.toml)",
+        )
+    with shown(name) as progress:
+        repository = look_up(reference.repo, progress.note)
+        sizes = {path: file.num_bytes for path, file in repository.files.items()}
+        choice = choose(sizes, reference.wish, reference.repo)
+        _bring(name, repository, choice, progress)
+        path = _place(name, repository, choice)
+        progress.note(f"ready at {path}")
+    return path
+
+
+def _bring(name: str, repository: Repository, choice: Choice, progress: Progress) -> None:
+    files = [repository.files[path] for path in choice.files]
+    blobs = [_blob(repository, file) for file in files]
+    missing_bytes = sum(
+        blob.missing_bytes()
+        for file, blob in zip(files, blobs, strict=True)
+        if not _pointer(repository, file).is_file()
+    )
+    _check(name, files, missing_bytes)
+    total_bytes = sum(file.num_bytes for file in files)
+    progress.stage(f"fetching {repository.repo} ({choice.label})", total_bytes)
+    tally = Tally(progress)
+    for file, blob in zip(files, blobs, strict=True):
+        _bring_one(repository, file, blob, tally, progress)
+
+
+def _bring_one(
+    repository: Repository, file: HubFile, blob: Blob, tally: Tally, progress: Progress
+) -> None:
+    pointer = _pointer(repository, file)
+    if pointer.is_file():
+        tally.add(file.num_bytes)
+        return
+    lock = cache.lock_of(repository.repo, file.etag)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        blob.place.parent.mkdir(parents=True, exist_ok=True)
+        with locked(lock, lambda: progress.note("another pull fetches it; waiting")):
+            tally.add(file.num_bytes - blob.missing_bytes())
+            if not blob.place.is_file():
+                verify = "" if file.num_bytes < 1 << 28 else f"verifying {file.path}"
+                fetch(
+                    blob,
+                    config.get("connections"),
+                    tally,
+                    lambda: progress.note(verify) if verify else None,
+                )
+            cache.link(repository.repo, repository.commit, file.path, file.etag)
+    except OSError as error:
+        raise DownloadError(
+            str(env.huggingface_cache()),
+            f"Hugging Face's cache must be writable, but got {error.strerror or error}",
+            "correct its permissions, or set HF_HUB_CACHE to another folder",
+        ) from error
+
+
+def _place(name: str, repository: Repository, choice: Choice) -> Path:
+    """Write what tells later calls, and other tools, that the model is here."""
+    repo, commit = repository.repo, repository.commit
+    cache.remember(repo, commit)
+    path = cache.folder_of(repo) / "snapshots" / commit / choice.entry
+    manifest.write(
+        manifest.Manifest(
+            name=name,
+            repo=repo,
+            commit=commit,
+            label=choice.label,
+            files=choice.files,
+            num_bytes=sum(repository.files[file].num_bytes for file in choice.files),
+            path=str(path),
+        )
+    )
+    return path
+
+
+def _pointer(repository: Repository, file: HubFile) -> Path:
+    return cache.folder_of(repository.repo) / "snapshots" / repository.commit / file.path
+
+
+def _blob(repository: Repository, file: HubFile) -> Blob:
+    remote = Remote(
+        f"{repository.repo}/{file.path}",
+        repository.url_of(file),
+        file.num_bytes,
+        repository.token,
+    )
+    return Blob(remote, file.etag, cache.folder_of(repository.repo) / "blobs" / file.etag)
+
+
+def _check(name: str, files: list[HubFile], missing_bytes: int) -> None:
+    """Before the first byte: is every file one that can be fetched, and is there room?"""
+    for file in files:
+        if file.num_bytes > _LARGEST_BYTES:
+            rule = f"a file must have at most {as_size(_LARGEST_BYTES)}"
+            raise UnsupportedError(
+                name,
+                f"{rule}, but got {file.path} of {as_size(file.num_bytes)}",
+                "fetch it with `hf download`; ingle finds it in the cache",
+            )
+    folder = env.huggingface_cache()
+    while not folder.exists():
+        folder = folder.parent
+    free_bytes = shutil.disk_usage(folder).free
+    needed_bytes = missing_bytes + _SPARE_BYTES
+    if missing_bytes and free_bytes < needed_bytes:
+        raise DownloadError(
+            name,
+            f"a pull needs {as_size(needed_bytes)} free in {env.huggingface_cache()},"
+            f" but got {as_size(free_bytes)}",
+            "free some space, or set HF_HUB_CACHE to a folder on another disk",
+        )

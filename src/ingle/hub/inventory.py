@@ -1,0 +1,167 @@
+"""Owns the list of models, those here and those known by name, and their removal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingle.errors import IngleError, ModelNotFoundError
+from ingle.hub import cache, lm_studio, manifest, ollama, place, registry, store
+from ingle.hub.names import unknown
+from ingle.hub.reference import Reference, parse
+
+_TOOLS = {
+    place.OLLAMA: "`ollama rm` removes it",
+    place.LM_STUDIO: "LM Studio removes it",
+    place.HUGGING_FACE: "another tool fetched it; `hf cache rm` removes it",
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A model by name: its file and whose it is, if it is on this machine (else None and "")."""
+
+    name: str
+    summary: str
+    file_bytes: int
+    path: Path | None
+    owner: str = ""
+
+
+def listing() -> list[Listing]:
+    """Every model that is here, by name, then every known name that is not."""
+    found: dict[str, Listing] = {}
+    for model in (*_known(), *_kept(), *_elsewhere()):
+        if not any(_same(model, other) for other in found.values()):
+            found.setdefault(model.name.lower(), model)
+    return sorted(found.values(), key=lambda model: (model.path is None, model.name.lower()))
+
+
+def remove(name: str) -> int:
+    """Remove the model `name` from this machine and return the bytes that are free again.
+
+    What other tools keep is not removed, nor a model that others here are made from. Raises
+    ModelNotFoundError if there is no such name or it is not here.
+    """
+    entry = registry.find(name)
+    _check_unused(entry.name if entry else name)
+    if entry is not None:
+        return _remove_entry(entry)
+    kept = manifest.read(name) or manifest.read(registry.full_name(name)) or _by_label(name)
+    if kept is not None:
+        others = _files_of_others(kept)
+        mine = tuple(file for file in kept.files if file not in others)
+        freed_bytes = cache.discard(kept.repo, kept.commit, mine) if kept.repo else 0
+        manifest.discard(kept.name)
+        return freed_bytes
+    found = place.find(name)
+    if found is not None:
+        rule = f"a model must be ingle's own to be removed, but got one of {found.owner}'s"
+        raise IngleError(name, rule, _TOOLS.get(found.owner, ""))
+    if registry.find_repository(name) or parse(name):
+        raise _absent(name)
+    raise unknown(name)
+
+
+def _known() -> Iterator[Listing]:
+    for entry in registry.REGISTRY.values():
+        path = store.installed(entry)
+        owner = place.INGLE if path else ""
+        yield Listing(entry.name, entry.summary, entry.file_bytes, path, owner)
+    for known in registry.REPOSITORIES.values():
+        found = place.find(known.name)
+        if found is None:
+            yield Listing(known.name, known.summary, known.num_bytes, None)
+        else:
+            yield Listing(known.name, known.summary, found.num_bytes, found.path, found.owner)
+
+
+def _kept() -> Iterator[Listing]:
+    for kept in manifest.every():
+        if not kept.base:
+            found = place.find(kept.name)
+            if found is not None:
+                yield Listing(kept.name, kept.label, found.num_bytes, found.path, found.owner)
+            continue
+        with contextlib.suppress(IngleError):
+            last = place.bases(kept.name)[-1].base
+            base = place.find(last)
+            path = base.path if base else Path(last)
+            if path.exists():
+                yield Listing(kept.name, f"made from {kept.base}", 0, path, place.INGLE)
+
+
+def _elsewhere() -> Iterator[Listing]:
+    """What other tools keep."""
+    for model in ollama.every():
+        yield Listing(model.name, "", model.num_bytes, model.path, place.OLLAMA)
+    finders = (
+        (place.HUGGING_FACE, cache.repositories, cache.find),
+        (place.LM_STUDIO, lm_studio.repositories, lm_studio.find),
+    )
+    for owner, repositories, find in finders:
+        for repo in repositories():
+            found = find(Reference(repo))
+            if found is not None:
+                path, choice, num_bytes = found
+                yield Listing(repo, choice.label, num_bytes, path, owner)
+
+
+def _same(model: Listing, other: Listing) -> bool:
+    """Whether one file would be listed twice: under a known name, and where its tool keeps it."""
+    made = model.summary.startswith("made from")
+    return not made and model.path is not None and model.path == other.path
+
+
+def _remove_entry(entry: registry.Entry) -> int:
+    with store.changing(entry, on_wait=_tell_waiting):
+        path = store.path_of(entry)
+        if not path.is_file():
+            raise _absent(entry.name)
+        freed_bytes = path.stat().st_size
+        store.discard(entry)
+    return freed_bytes
+
+
+def _by_label(name: str) -> manifest.Manifest | None:
+    """The one manifest that a reference means: user/repo:Q4_K_M of what was pulled as user/repo."""
+    reference = parse(name)
+    if reference is None:
+        return None
+    fitting = [
+        kept
+        for kept in manifest.every()
+        if kept.repo.lower() == reference.repo.lower()
+        and reference.wish.lower() in ("", kept.label.lower())
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _files_of_others(kept: manifest.Manifest) -> set[str]:
+    """Files that another manifest of the same snapshot needs too."""
+    return {
+        file
+        for other in manifest.every()
+        if other.name != kept.name and (other.repo, other.commit) == (kept.repo, kept.commit)
+        for file in other.files
+    }
+
+
+def _check_unused(name: str) -> None:
+    names = {name.lower(), registry.full_name(name)}
+    users = [kept.name for kept in manifest.every() if kept.base.lower() in names]
+    if users:
+        rule = f"no other model must be made from it, but got {', '.join(users)}"
+        raise IngleError(name, rule, f"remove {users[0]} first")
+
+
+def _absent(name: str) -> ModelNotFoundError:
+    rule = "a model must be on this machine to be removed, but got none"
+    return ModelNotFoundError(name, rule, "`ingle list` shows what is here")
+
+
+def _tell_waiting() -> None:
+    print("another ingle is changing this model; waiting for it", file=sys.stderr)

@@ -1,0 +1,138 @@
+"""Owns manifests: small JSON files that say what a name of this machine stands for.
+
+    <models>/.manifests/<name, percent-encoded>.json
+
+A manifest names files in Hugging Face's cache that ingle fetched, or a model it is based on, with
+settings over it. It does not know how files are fetched, nor what the settings do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from ingle import config
+from ingle.errors import FileFormatError, IngleError
+
+_VERSION = 1
+_MAX_BYTES = 4 << 20
+_NAME_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one name stands for: either files of a repository, or another model (`base`)."""
+
+    name: str
+    base: str = ""  # a name or an absolute path
+    repo: str = ""
+    commit: str = ""
+    label: str = ""
+    files: tuple[str, ...] = ()  # paths in the repository
+    num_bytes: int = 0
+    path: str = ""  # what to open
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read(name: str) -> Manifest | None:
+    """The manifest of that name, letter case aside; None if there is none.
+
+    Raises FileFormatError for a damaged one.
+    """
+    path = _path(name)
+    try:
+        if path is None or not path.is_file():
+            return None
+        if path.stat().st_size > _MAX_BYTES:
+            raise FileFormatError(str(path), f"manifest must have at most {_MAX_BYTES} bytes")
+        return _checked(json.loads(path.read_bytes()), path)
+    except OSError as error:
+        rule = f"manifest must be readable, but got {error.strerror or error}"
+        raise FileFormatError(str(path), rule) from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, IngleError):
+            raise
+        raise _damaged(path) from None
+
+
+def write(manifest: Manifest) -> None:
+    """Put the manifest in place, whole or not at all. Raises IngleError."""
+    path = _path(manifest.name)
+    if path is None:
+        raise IngleError("NAME", f"a name must be short text, but got {manifest.name[:60]!r}")
+    text = json.dumps({"version": _VERSION, **asdict(manifest)}, indent=1, ensure_ascii=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, staged = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(staged).replace(path)
+    except OSError as error:
+        rule = f"the models folder must be writable, but got {error.strerror or error}"
+        raise IngleError(str(path.parent), rule, "set INGLE_MODELS to another folder") from error
+
+
+def exists(name: str) -> bool:
+    """Whether there is a manifest of that name, sound or not."""
+    path = _path(name)
+    return path is not None and path.is_file()
+
+
+def discard(name: str) -> None:
+    """Remove the manifest of that name, if there is one."""
+    path = _path(name)
+    if path is not None:
+        path.unlink(missing_ok=True)
+
+
+def every() -> Iterator[Manifest]:
+    """All manifests by name; damaged ones are passed over."""
+    folder = _folder()
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        try:
+            manifest = read(unquote(path.stem))
+        except FileFormatError:
+            continue
+        if manifest is not None:
+            yield manifest
+
+
+def _folder() -> Path:
+    return config.models_dir() / ".manifests"
+
+
+def _path(name: str) -> Path | None:
+    try:
+        encoded = quote(name.lower(), safe="")
+    except UnicodeEncodeError:
+        return None
+    # percent-encoding keeps dots; a leading one would hide the file
+    safe = encoded and len(encoded) <= _NAME_CHARACTERS and not encoded.startswith(".")
+    return _folder() / f"{encoded}.json" if safe else None
+
+
+def _checked(value: Any, path: Path) -> Manifest:
+    kinds = {"files": list, "num_bytes": int, "settings": dict}
+    if not isinstance(value, dict) or value.pop("version", None) != _VERSION:
+        raise _damaged(path)
+    names = set(Manifest.__dataclass_fields__)
+    sound = set(value) <= names and "name" in value
+    if not sound or not all(isinstance(value[n], kinds.get(n, str)) for n in value):
+        raise _damaged(path)
+    files = tuple(value.get("files", ()))
+    if not all(isinstance(file, str) for file in files):
+        raise _damaged(path)
+    return Manifest(**{**value, "files": files})
+
+
+def _damaged(path: Path | None) -> FileFormatError:
+    rule = f"manifest must be one that ingle wrote (version {_VERSION}), but got another"
+    return FileFormatError(str(path), rule, "remove the file and pull or create the model again")
