@@ -6,7 +6,6 @@ Names out of the file are escaped before they are shown.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from ingle.cli.wording import count, printable
 from ingle.formats import StringArray, open_container
 from ingle.formats.summary import Summary, summarize
 from ingle.formats.summary_object import SHOWN_ITEMS, summary_object
@@ -47,14 +47,14 @@ def inspect(path: str, as_json: bool, tensors: bool) -> int:
 
 
 def _page(summary: Summary, tensors: bool) -> Iterable[Text]:
-    yield Text(_printable(summary.facts.name or summary.path.name, 100), style="bold")
+    yield Text(printable(summary.facts.name or summary.path.name, 100), style="bold")
     yield from _pairs(_facts(summary))
     yield from _verdict(summary)
     yield Text()
     yield from _columns(_formats(summary), right={1, 2, 3, 4})
     if summary.metadata:
         yield Text("\nmetadata", style="bold")
-        yield from _pairs({_printable(k, 60): _shown(v) for k, v in summary.metadata.items()})
+        yield from _pairs({printable(k, 60): _shown(v) for k, v in summary.metadata.items()})
     if tensors:
         yield Text("\ntensors", style="bold")
         yield from _columns(_tensors(summary), right={3, 4})
@@ -74,18 +74,18 @@ def _facts(summary: Summary) -> dict[str, str]:
         "vocabulary": _vocabulary(summary),
         "special": _special(summary),
     }
-    return {label: _printable(text, 400) for label, text in rows.items() if text}
+    return {label: printable(text, 400) for label, text in rows.items() if text}
 
 
 def _files(summary: Summary) -> str:
-    count = len(summary.files)
-    return f"{count} file{'s' * (count != 1)}, {as_size(summary.file_bytes)}"
+    number = len(summary.files)
+    return f"{number} file{'s' * (number != 1)}, {as_size(summary.file_bytes)}"
 
 
 def _parameters(summary: Summary) -> str:
     total, active = summary.num_parameters, summary.num_active_parameters
-    exact = f"{_count(total)} ({total:,})"
-    return exact if active == total else f"{exact}, {_count(active)} active per token"
+    exact = f"{count(total)} ({total:,})"
+    return exact if active == total else f"{exact}, {count(active)} active per token"
 
 
 def _vocabulary(summary: Summary) -> str:
@@ -105,7 +105,7 @@ def _vocabulary(summary: Summary) -> str:
 def _special(summary: Summary) -> str:
     tokens = summary.vocabulary.special.items() if summary.vocabulary else ()
     return ", ".join(
-        f"{role} {token_id} {_printable(text, 40)}" for role, (token_id, text) in tokens
+        f"{role} {token_id} {printable(text, 40)}" for role, (token_id, text) in tokens
     )
 
 
@@ -113,13 +113,13 @@ def _verdict(summary: Summary) -> Iterable[Text]:
     if not summary.problems:
         yield Text("runs here", style="bold green")
     for problem in summary.problems:
-        yield Text.assemble(("does not run: ", "bold yellow"), _printable(problem, 200))
+        yield Text.assemble(("does not run: ", "bold yellow"), printable(problem, 200))
 
 
 def _formats(summary: Summary) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("format", "tensors", "weights", "size", "bits per weight")]
     for share in summary.shares:
-        bits, weights = f"{share.bits_per_weight:.3f}", _count(share.num_weights)
+        bits, weights = f"{share.bits_per_weight:.3f}", count(share.num_weights)
         rows.append((share.format, f"{share.num_tensors:,}", weights, as_size(share.nbytes), bits))
     return rows
 
@@ -128,7 +128,7 @@ def _tensors(summary: Summary) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("name", "shape", "format", "size", "bits per weight")]
     for tensor in summary.tensors:
         shape = " x ".join(map(str, tensor.shape)) or "scalar"
-        bits, name = f"{tensor.bits_per_weight:.3f}", _printable(tensor.name, 100)
+        bits, name = f"{tensor.bits_per_weight:.3f}", printable(tensor.name, 100)
         rows.append((name, shape, tensor.format, as_size(tensor.nbytes), bits))
     return rows
 
@@ -154,7 +154,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, StringArray):
         few = range(min(len(value), SHOWN_ITEMS))
         first = ", ".join(repr(value.raw(i).decode("utf-8", "replace")) for i in few)
-        return f"{len(value):,} strings: {_printable(first, SHOWN_CHARACTERS)}"
+        return f"{len(value):,} strings: {printable(first, SHOWN_CHARACTERS)}"
     if isinstance(value, np.ndarray):
         first = ", ".join(map(str, value[:SHOWN_ITEMS].tolist()))
         return f"{value.size:,} x {value.dtype}: {first}"
@@ -162,19 +162,4 @@ def _shown(value: Any) -> str:
         return f"{len(value):,} arrays"
     if isinstance(value, float):
         return f"{value:.7g}"
-    return _printable(str(value), SHOWN_CHARACTERS)
-
-
-def _printable(text: str, limit: int) -> str:
-    """One line of at most `limit` characters that any terminal shows as characters."""
-    encoding = sys.stdout.encoding or "ascii"
-    clean = text[:limit].encode(encoding, "backslashreplace").decode(encoding)
-    clean = clean if clean.isprintable() else ascii(clean)[1:-1]
-    return clean if len(clean) <= limit and len(text) <= limit else clean[: limit - 3] + "..."
-
-
-def _count(number: int) -> str:
-    for unit, scale in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
-        if number >= scale:
-            return f"{number / scale:.4g} {unit}"
-    return str(number)
+    return printable(str(value), SHOWN_CHARACTERS)

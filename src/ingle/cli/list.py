@@ -1,18 +1,33 @@
-"""``ingle list``."""
+"""``ingle list``: owns how models are listed."""
 
 from __future__ import annotations
 
+import json
+
 from ingle import hub
+from ingle.cli.wording import columns, printable
+from ingle.hub.inventory import Listing
 from ingle.hub.progress import as_size
 
 
-def show() -> None:
-    """Print the known models as columns: name, size, where it lies, what it is."""
+def show(as_json: bool = False) -> None:
+    """Print models as columns: name, size, who keeps it ("-": not here), what it is."""
+    models = hub.listing()
+    if as_json:
+        print(json.dumps([_object(model) for model in models], ensure_ascii=False))
+        return
     rows = [("NAME", "SIZE", "HERE", "WHAT IT IS")]
-    for model in hub.listing():
-        here = "yes" if model.path else "-"
-        rows.append((model.name, as_size(model.file_bytes), here, model.summary))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    for model in models:
+        size = as_size(model.file_bytes) if model.file_bytes else "-"
+        rows.append((printable(model.name, 120), size, model.owner or "-", model.summary))
+    print(*columns(rows), sep="\n")
+
+
+def _object(model: Listing) -> dict[str, str | int | None]:
+    return {
+        "name": model.name,
+        "summary": model.summary,
+        "bytes": model.file_bytes,
+        "path": None if model.path is None else str(model.path),
+        "owner": model.owner or None,
+    }

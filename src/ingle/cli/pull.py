@@ -6,5 +6,5 @@ from ingle import hub
 
 
 def pull(name: str) -> None:
-    """Fetch the model `name` and print its path; progress goes to stderr."""
+    """Bring the newest of the model `name` here and print its path."""
     print(hub.pull(name))

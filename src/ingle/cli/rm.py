@@ -1,12 +1,15 @@
-"""``ingle rm NAME``."""
+"""``ingle rm NAME...``."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ingle import hub
 from ingle.hub.progress import as_size
 
 
-def rm(name: str) -> None:
-    """Remove the model `name` from this machine."""
-    freed_bytes = hub.remove(name)
-    print(f"removed {name}: {as_size(freed_bytes)} free again")
+def rm(names: Sequence[str]) -> None:
+    """Remove models from this machine; the first that cannot be ends it."""
+    for name in names:
+        freed_bytes = hub.remove(name)
+        print(f"removed {name}: {as_size(freed_bytes)} free again")
