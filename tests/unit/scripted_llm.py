@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ingle
 from ingle.cli.main import main
 from ingle.errors import IngleError
 
@@ -64,6 +65,7 @@ class Stream:
         self, words: list[str], finish_reason: str, pause_s: float, logprobs: int | None = None
     ) -> None:
         self.completion: Completion
+        self.opens_in_reasoning = False
         self._logprobs = logprobs
         self._said = ""
         self._pieces = self._run(words, finish_reason, pause_s)
@@ -73,6 +75,11 @@ class Stream:
 
     def __next__(self) -> str:
         return next(self._pieces)
+
+    def whole(self) -> Completion:
+        for _ in self:
+            pass
+        return self.completion
 
     def cancel(self) -> None:
         self._pieces.close()
@@ -102,6 +109,8 @@ class Stream:
 
 class LLM:
     kernels = "scripted"
+    chat_template = "scripted template"
+    context_tokens = 8
 
     def __init__(self, model: str | Path, **settings: Any) -> None:
         note({"model": str(model), **settings})
@@ -132,6 +141,8 @@ class LLM:
         if prompt == "script: memory":
             raise MemoryError
         words = f"You said: {prompt}".split(" ")
+        if prompt.startswith("script: think"):
+            words = ["<think>\nHm,", "let", "me</thi", "see.\n</think>\n\nIt", "is", "two."]
         pieces = [words[0], *(" " + word for word in words[1:])]
         if prompt.startswith("script: long"):
             pieces *= 10_000
@@ -152,6 +163,7 @@ def note(call: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     module = types.ModuleType("ingle.llm")
+    module.__path__ = [str(Path(ingle.__file__).parent / "llm")]  # files beside LLM are real
     module.LLM = LLM  # type: ignore[attr-defined]
     sys.modules["ingle.llm"] = module
     main()

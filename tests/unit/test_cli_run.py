@@ -21,10 +21,22 @@ PIPES: dict[str, Any] = {
 posix = pytest.mark.skipif(os.name != "posix", reason="sends signals, closes pipes early")
 
 
+@pytest.fixture
+def ingle(ingle: Any) -> Any:
+    """As everywhere, with a home of its own."""
+    ingle.env["INGLE_HOME"] = str(ingle.folder / "home")
+    return ingle
+
+
 def asked(ingle: Any, verb: str = "chat") -> Any:
     """What the model was asked, and that it was asked once."""
     (call,) = [call for call in ingle.calls() if verb in call]
-    return call[verb]
+    return call[verb] if verb == "generate" else last(call[verb])
+
+
+def last(messages: list[dict[str, str]]) -> str:
+    assert messages[-1]["role"] == "user"
+    return messages[-1]["content"]
 
 
 def test_a_single_word_that_is_no_model_is_the_prompt(ingle: Any) -> None:
@@ -32,7 +44,7 @@ def test_a_single_word_that_is_no_model_is_the_prompt(ingle: Any) -> None:
     assert (ended.code, ended.out, ended.err) == (0, "You said: Why is the sky blue?\n", "")
     opened, chat, closed = ingle.calls()
     assert opened["model"].endswith("SmolLM2-135M-Instruct.Q4_1.gguf")
-    assert chat["chat"] == "Why is the sky blue?"
+    assert chat["chat"] == [{"role": "user", "content": "Why is the sky blue?"}]
     assert closed == {"closed": True}
 
 
@@ -51,7 +63,14 @@ def test_options_may_follow_the_prompt_and_reach_the_model(ingle: Any) -> None:
     sampling = ["--temperature=0.5", "--top-p=0.9", "--top-k=40", "--max-tokens=7", "--seed=3"]
     settings = ["--threads=2", "--backend=reference", "--context=512"]
     penalties = ["--repetition-penalty=1.1", "--presence-penalty=0.5", "--frequency-penalty=-1"]
-    others = ["--min-p=0.05", "--typical-p=0.8", "--preset=code", "--experts=2", "--exact"]
+    others = [
+        "--min-p=0.05",
+        "--typical-p=0.8",
+        "--preset=code",
+        "--experts=2",
+        "--exact",
+        "--think=high",
+    ]
     assert ingle("run", "Hi", *sampling, *settings, *penalties, *others).code == 0
     opened, chat, _ = ingle.calls()
     assert {key: opened[key] for key in ("threads", "backend", "context", "exact")} == {
@@ -61,8 +80,9 @@ def test_options_may_follow_the_prompt_and_reach_the_model(ingle: Any) -> None:
         "exact": True,
     }
     assert chat == {
-        "chat": "Hi",
+        "chat": [{"role": "user", "content": "Hi"}],
         "stream": True,
+        "reasoning": "high",
         "preset": "code",
         "temperature": 0.5,
         "top_p": 0.9,
@@ -95,7 +115,6 @@ def test_options_not_typed_are_left_to_the_model(ingle: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["openai/gpt-oss-20b", "Hi"], "[openai/gpt-oss-20b] a model must be a known name"),
         (["smolm2:135m", "Hi"], "hint: known names like it: smollm2:135m"),
         (["no/such.gguf", "Hi"], "[no/such.gguf] a model file must exist"),
         (["Why", "is", "it"], "hint: put quotes around a prompt of several words"),
@@ -117,6 +136,16 @@ def test_options_not_typed_are_left_to_the_model(ingle: Any) -> None:
         (["Hi", "--preset", "wild"], "[--preset] the preset must be one of creative, code,"),
         (["Hi", "--experts", "0"], "[--experts]"),
         (["Hi", "--json", "--logprobs", "21"], "[--logprobs] the count must be from 0 to 20"),
+        (["Hi", "--format", "json"], "[--format] answers cannot be held to a format yet"),
+        (["Hi", "--quantize", "q4_k_m"], "[--quantize] a model runs as its file is stored"),
+        (["Hi", "--think", "much"], "[--reasoning] the level must be one of on, off, low"),
+        (["Hi", "--raw", "--system", "Be terse."], "[--system] raw text has no place for it"),
+        (["Hi", "--raw", "--think", "low"], "[--reasoning] raw text has no place for it"),
+        (["Hi", "--raw", "-c"], "[--continue] raw text has no place for it"),
+        (["Hi", "-c"], "[--continue] a conversation must have been saved, but got none"),
+        (["-f", "no-such.txt"], "[-f] the file must be readable, but got 'no-such.txt': No such"),
+        (["-f", "."], "[-f] the file must be readable, but got '.': Is a directory"),
+        (["Hi", "--num-ctx", "0"], "[--context] the count must be at least 1"),
         (["Hi", "--logprobs", "1"], "[--logprobs] log-probabilities are shown as JSON alone"),
         (["Hi", "--max-tokens", "0"], "[--max-tokens]"),
         (["Hi", "--seed", "-1"], "[--seed]"),
@@ -232,6 +261,89 @@ def test_json_tells_log_probabilities_on_demand(ingle: Any) -> None:
         {"token_id": 9, "text": "b", "logprob": None},
     ]
     assert answer["logprobs"] == [{"token_id": 7, "text": "a", "logprob": -1.5, "top": top}] * 3
+
+
+def test_a_file_is_part_of_the_prompt(ingle: Any) -> None:
+    (ingle.folder / "notes.txt").write_text("Körper\n")
+    assert ingle("run", "Sum up:", "-f", "notes.txt", piped=b"and this\n").code == 0
+    assert asked(ingle) == "Sum up:\n\nKörper\n\nand this"
+
+
+def test_a_file_alone_is_the_prompt_to_the_byte_with_raw(ingle: Any) -> None:
+    (ingle.folder / "story.txt").write_text("Once \n")
+    assert ingle("run", "--raw", "--file", "story.txt").code == 0
+    assert asked(ingle, "generate") == "Once \n"
+
+
+def test_a_file_that_is_not_utf8_exits_2(ingle: Any) -> None:
+    (ingle.folder / "odd.txt").write_bytes(b"caf\xe9")
+    assert "[odd.txt] a prompt's file must be UTF-8" in ingle("run", "-f", "odd.txt").err
+
+
+def test_a_system_message_comes_first(ingle: Any) -> None:
+    assert ingle("run", "Hi", "--system", "Be terse.", "--num-ctx", "64").code == 0
+    opened, chat, _ = ingle.calls()
+    assert opened["context"] == 64
+    assert chat["chat"] == [
+        {"role": "system", "content": "Be terse."},
+        {"role": "user", "content": "Hi"},
+    ]
+
+
+def test_reasoning_goes_to_stderr_and_the_answer_to_stdout(ingle: Any) -> None:
+    ended = ingle("run", "script: think")
+    assert (ended.out, ended.err) == ("It is two.\n", "Hm, let me</thi see.\n\n")
+
+
+def test_reasoning_may_be_hidden(ingle: Any) -> None:
+    ended = ingle("run", "script: think", "--hide-reasoning", "--no-stream")
+    assert (ended.out, ended.err) == ("It is two.\n", "")
+
+
+def test_json_tells_reasoning_apart(ingle: Any) -> None:
+    answer = json.loads(ingle("run", "script: think", "--json").out)
+    assert (answer["text"], answer["reasoning"]) == ("It is two.", "Hm, let me</thi see.")
+    hidden = json.loads(ingle("run", "script: think", "--json", "--hide-reasoning").out)
+    assert hidden["text"] == "It is two." and "reasoning" not in hidden
+
+
+def test_no_stream_shows_the_same(ingle: Any) -> None:
+    assert ingle("run", "Hi", "--no-stream").out == "You said: Hi\n"
+    assert ingle("run", "Hi", "--no-stream", "--raw").out == "You said: Hi\n"
+
+
+def test_the_latest_conversation_goes_on(ingle: Any) -> None:
+    (ingle.folder / "mine.gguf").touch()
+    assert ingle("run", "mine.gguf", "First", "--system", "Be terse.").code == 0
+    assert ingle("run", "Second", "-c").code == 0
+    assert ingle("run", "Third", "--continue", "--json").code == 0
+    assert {call["model"] for call in ingle.calls() if "model" in call} == {"mine.gguf"}
+    chats = [call["chat"] for call in ingle.calls() if "chat" in call]
+    assert [one["content"] for one in chats[2]] == [
+        "Be terse.",
+        "First",
+        "You said: First",
+        "Second",
+        "You said: Second",
+        "Third",
+    ]
+
+
+def test_what_shall_not_be_saved_is_not(ingle: Any) -> None:
+    assert ingle("run", "Hi", "--no-save").code == 0
+    assert ingle("run", "Hi", "--raw").code == 0
+    assert not (ingle.folder / "home").exists()
+
+
+def test_an_answer_is_given_though_it_cannot_be_saved(ingle: Any) -> None:
+    home = ingle.folder / "home"
+    home.mkdir()
+    (home / "conversations.db").write_bytes(b"no database" * 100)
+    ended = ingle("run", "Hi")
+    assert (ended.code, ended.out) == (0, "You said: Hi\n")
+    assert "the file of conversations must be usable" in ended.err
+    assert "(this conversation is not saved)" in ended.err
+    assert ingle("run", "Hi", "-c").code == 2
 
 
 @pytest.mark.parametrize("option", ["--json", "--raw"])

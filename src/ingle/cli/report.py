@@ -12,26 +12,32 @@ if TYPE_CHECKING:
     from ingle.llm import Completion, TokenLogprob
 
 
-def as_json(model: str, completion: Completion) -> str:
+def as_json(
+    model: str, completion: Completion, answer: str | None = None, reasoning: str = ""
+) -> str:
     """The answer as one JSON object on one line; times in seconds, null where unknown.
 
-    `logprobs` is there if it was asked for: token_id, text, logprob and top of each token.
+    answer: the completion's text without its reasoning, which is told as `reasoning` if there is
+    any; None: all of it is the answer. `logprobs` is there if it was asked for: token_id, text,
+    logprob and top of each token.
     """
     timings = dataclasses.asdict(completion.timings)
-    answer = {
+    told: dict[str, Any] = {
         "model": model,
-        "text": completion.text,
+        "text": completion.text if answer is None else answer,
         "prompt_tokens": completion.usage.prompt_tokens,
         "completion_tokens": completion.usage.completion_tokens,
         "finish_reason": completion.finish_reason,
         "timings": {name: _number(seconds) for name, seconds in timings.items()},
     }
+    if reasoning:
+        told["reasoning"] = reasoning
     if completion.logprobs is not None:
-        answer["logprobs"] = [
+        told["logprobs"] = [
             {**_entry(one), "top": [_entry(other) for other in one.top]}
             for one in completion.logprobs
         ]
-    return json.dumps(answer, ensure_ascii=False, allow_nan=False)
+    return json.dumps(told, ensure_ascii=False, allow_nan=False)
 
 
 def tell(model: str, kernels: str, completion: Completion) -> None:

@@ -9,12 +9,13 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ingle import hub
-from ingle.errors import IngleError
+from ingle.errors import IngleError, UnsupportedError
 
 _PIPED_BYTES = 16 << 20  # more text than any context holds
 _BACKENDS = ("cpu", "reference")
@@ -32,22 +33,49 @@ class Options:
     as_json: bool
     verbose: bool
     exact: bool = False
+    system: str | None = None
+    reasoning: str | None = None  # see ingle.llm.ChatOptions
+    hide_reasoning: bool = False
+    at_once: bool = False  # show nothing before the answer is complete
+    prompt_file: str | None = None
+    resume: bool = False  # the latest saved conversation
+    save: bool = True
+    answer_format: str | None = None
+    quantize: str | None = None
 
     def check(self) -> None:
         """Raise IngleError for the first option whose value cannot be meant."""
-        values = {**self.sampling, "threads": self.threads, "context": self.context}
-        for name, (low, high, rule) in _RANGES.items():
-            value = values[name]
-            if value is not None and not low <= value <= high:  # NaN fails too
-                option = _OPTIONS.get(name) or "--" + name.replace("_", "-")
-                raise IngleError(option, f"{rule}, but got {value}")
+        for name, value in {
+            **self.sampling,
+            "threads": self.threads,
+            "context": self.context,
+        }.items():
+            check_value(name, value, _OPTIONS.get(name) or "--" + name.replace("_", "-"))
         if self.backend not in _BACKENDS:
             rule = f"the backend must be {' or '.join(_BACKENDS)}, but got {self.backend}"
             raise IngleError("--backend", rule)
         if self.sampling["logprobs"] is not None and not self.as_json:
             rule = "log-probabilities are shown as JSON alone, but got no --json"
             raise IngleError("--logprobs", rule)
-        _check_preset(self.sampling["preset"])
+        _check_preset(self.sampling["preset"], "--preset")
+        self._check_chat()
+        _refuse_what_is_to_come(self.answer_format, self.quantize)
+
+    def _check_chat(self) -> None:
+        """Raise IngleError where text that is continued as it is gets what only a chat has."""
+        if self.reasoning is not None:
+            check_reasoning(self.reasoning, "--reasoning")
+        chat_alone = {
+            "--system": self.system is not None,
+            "--reasoning": self.reasoning is not None,
+            "--continue": self.resume,
+        }
+        for option, is_set in chat_alone.items():
+            if self.raw and is_set:
+                rule = "raw text has no place for it, but got both this option and --raw"
+                raise IngleError(option, rule, "leave one of them out")
+        if self.system is not None:
+            _check_utf8(self.system, "--system")
 
 
 _RANGES: dict[str, tuple[float, float, str]] = {
@@ -67,12 +95,61 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "context": (1, math.inf, "the count must be at least 1"),
 }
 _OPTIONS = {"num_experts_per_tok": "--experts"}  # where the option has another name
+_PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+_FLOATS = ("temperature", "top_p", "min_p", "typical_p", *_PENALTIES)
+_IN_A_CHAT = (*_FLOATS, "top_k", "seed", "max_tokens", "num_experts_per_tok", "preset")
+_OTHER_NAMES: Mapping[str, str] = {
+    "experts": "num_experts_per_tok",
+    "num_predict": "max_tokens",
+    "repeat_penalty": "repetition_penalty",
+}
 
 
-def split_words(words: Sequence[str]) -> tuple[str, str | None]:
-    """The model and the prompt, if any, among the words of the command line."""
+def check_value(name: str, value: Any, where: str) -> None:
+    """Raise IngleError, told of `where`, if an option of that name cannot have that value."""
+    if value is None or name not in _RANGES:
+        return
+    low, high, rule = _RANGES[name]
+    if not low <= value <= high:  # NaN fails too
+        raise IngleError(where, f"{rule}, but got {value}")
+
+
+def check_reasoning(level: str, where: str) -> None:
+    """Raise IngleError unless `level` is one that some model takes."""
+    levels = ("on", "off", "low", "medium", "high")
+    if level not in levels:
+        rule = f"the level must be one of {', '.join(levels)}, but got {level!r:.60}"
+        raise IngleError(where, rule)
+
+
+def read_parameter(name: str, text: str) -> tuple[str, Any]:
+    """A sampling option as set in a chat, by ingle's own name, and its value.
+
+    >>> read_parameter("num_predict", "12")
+    ('max_tokens', 12)
+    """
+    where, own = f"/set {name}", _OTHER_NAMES.get(name, name).replace("-", "_")
+    if own not in _IN_A_CHAT:
+        rule = f"a parameter must be one of {', '.join(_IN_A_CHAT)}, but got {name!r:.60}"
+        hint = "--context is said when ingle starts" if name in ("num_ctx", "context") else ""
+        raise IngleError("/set", rule, hint)
+    if own == "preset":
+        _check_preset(text, where)
+        return own, text
+    kind: type[float] | type[int] = float if own in _FLOATS else int
+    try:
+        value = kind(text)
+    except ValueError:
+        rule = f"the value must be a {'number' if kind is float else 'whole number'}"
+        raise IngleError(where, f"{rule}, but got {text!r:.60}") from None
+    check_value(own, value, where)
+    return own, value
+
+
+def split_words(words: Sequence[str]) -> tuple[str | None, str | None]:
+    """The model and the prompt, None where the words of the command line name none."""
     if not words:
-        return hub.DEFAULT_MODEL, None
+        return None, None
     first, *rest = words
     if hub.is_model_word(first):
         return first, " ".join(rest) if rest else None
@@ -82,40 +159,77 @@ def split_words(words: Sequence[str]) -> tuple[str, str | None]:
             f"the first of several words must name a model, but got {first!r}",
             "put quotes around a prompt of several words; `ingle list` shows the models",
         )
-    return hub.DEFAULT_MODEL, first
+    return None, first
 
 
-def whole_prompt(typed: str | None, raw: bool) -> str | None:
-    """The prompt as typed and as piped in, joined by a blank line; None asks for a chat.
+def whole_prompt(typed: str | None, options: Options) -> str | None:
+    """The prompt as typed, from -f and as piped in, joined by blank lines; None asks for a chat.
 
-    With `raw` and nothing typed, piped text is kept to the byte, its last newline included.
+    With `raw` and nothing typed, the text of a single source is kept to the byte, its last newline
+    included.
     """
-    piped = _piped_text()
-    if piped is not None and not (raw and typed is None):
-        piped = piped.strip()
-    parts = [part for part in (typed, piped) if part is not None]
+    texts = [text for text in (_file_text(options.prompt_file), _piped_text()) if text is not None]
+    if not (options.raw and typed is None and len(texts) == 1):
+        texts = [text.strip() for text in texts]
+    parts = texts if typed is None else [typed, *texts]
     if not parts and sys.stdin is not None and sys.stdin.isatty():
         return None
     prompt = "\n\n".join(part for part in parts if part)
-    if not prompt.strip() and not (raw and prompt):
+    if not prompt.strip() and not (options.raw and prompt):
         raise IngleError(
             "PROMPT", "a prompt must hold text, but got none", "name it, or pipe it in"
         )
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        raise IngleError("PROMPT", "a prompt must be UTF-8, but got other bytes") from None
+    _check_utf8(prompt, "PROMPT")
     return prompt
 
 
-def _check_preset(name: str | None) -> None:
+def _check_utf8(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        what = "a prompt" if where == "PROMPT" else "the text"
+        raise IngleError(where, f"{what} must be UTF-8, but got other bytes") from None
+
+
+def _check_preset(name: str | None, where: str) -> None:
     if name is None:
         return
     from ingle.runtime.presets import PRESETS
 
     if name not in PRESETS:
         rule = f"the preset must be one of {', '.join(PRESETS)}, but got {name}"
-        raise IngleError("--preset", rule)
+        raise IngleError(where, rule)
+
+
+def _refuse_what_is_to_come(answer_format: str | None, quantize: str | None) -> None:
+    if answer_format is not None:
+        raise UnsupportedError(
+            "--format",
+            f"answers cannot be held to a format yet, but got {answer_format!r:.60}",
+            "leave it out; --json prints any answer inside one JSON object",
+        )
+    if quantize is not None:
+        raise UnsupportedError(
+            "--quantize",
+            f"a model runs as its file is stored, but got {quantize!r:.60}",
+            "name a file of that quantization, such as user/repo:Q4_K_M",
+        )
+
+
+def _file_text(name: str | None) -> str | None:
+    """The text of the file that -f names. Raises IngleError if it cannot be had."""
+    if name is None:
+        return None
+    try:
+        with Path(name).expanduser().open("rb") as file:
+            return _decoded(file.read(_PIPED_BYTES + 1), name)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, IngleError):
+            raise
+        said = getattr(error, "strerror", None) or error
+        raise IngleError(
+            "-f", f"the file must be readable, but got {name!r:.60}: {said}", "check the path"
+        ) from None
 
 
 def _piped_text() -> str | None:
@@ -126,12 +240,15 @@ def _piped_text() -> str | None:
         return None
     if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
         return None
-    data = sys.stdin.buffer.read(_PIPED_BYTES + 1)
+    return _decoded(sys.stdin.buffer.read(_PIPED_BYTES + 1), "stdin")
+
+
+def _decoded(data: bytes, where: str) -> str:
+    what = "piped text" if where == "stdin" else "a prompt's file"
     if len(data) > _PIPED_BYTES:
-        rule = f"piped text must have at most {_PIPED_BYTES >> 20} MiB, but got more"
-        raise IngleError("stdin", rule)
+        raise IngleError(where, f"{what} must have at most {_PIPED_BYTES >> 20} MiB, but got more")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        rule = f"piped text must be UTF-8, but got another byte at offset {error.start}"
-        raise IngleError("stdin", rule, "convert it, for example with iconv") from None
+        rule = f"{what} must be UTF-8, but got another byte at offset {error.start}"
+        raise IngleError(where, rule, "convert it, for example with iconv") from None

@@ -6,28 +6,29 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ingle import hub
+from ingle import env, hub
+from ingle.cli.archive import Archive
 from ingle.cli.report import as_json, tell
 from ingle.cli.request import Options, split_words, whole_prompt
+from ingle.cli.session import Session
 from ingle.errors import IngleError
 
 if TYPE_CHECKING:
-    from ingle.llm import LLM, Completion, Stream
+    from ingle.llm import LLM, Completion
 
 __all__ = ["Options", "run"]
 
 
 def run(words: Sequence[str], options: Options) -> None:
-    """Answer the prompt among `words` and on stdin, or chat if there is none."""
+    """Answer the prompt among `words`, in a file and on stdin, or chat if there is none."""
     options.check()
     model, typed = split_words(words)
-    prompt = whole_prompt(typed, options.raw)
-    if prompt is None and (options.raw or options.as_json):
-        option = "--raw" if options.raw else "--json"
-        raise IngleError(
-            option, "the option needs a prompt, but got none", "name it, or pipe it in"
-        )
-    path = hub.resolve(model)
+    prompt = whole_prompt(typed, options)
+    _check_prompt(prompt, options)
+    home = env.home_dir()
+    archive = Archive(home / "conversations.db")
+    session = _session(model, options, archive)
+    path = hub.resolve(session.model)
     from ingle.llm import LLM
 
     with LLM(
@@ -40,41 +41,81 @@ def run(words: Sequence[str], options: Options) -> None:
         if prompt is None:
             from ingle.cli.talk import Talk
 
-            Talk(llm, model, options).hold()
+            Talk(llm, session, options, archive, home).hold()
+        elif options.raw:
+            _continue(llm, session, prompt, options)
         else:
-            _answer(llm, model, prompt, options)
+            _answer(llm, session, prompt, options)
+            _save(archive, session, options)
 
 
-def _answer(llm: LLM, model: str, prompt: str, options: Options) -> None:
-    ask = llm.generate if options.raw else llm.chat
-    if options.as_json:
-        completion = ask(prompt, stream=False, **options.sampling)
-        print(as_json(model, completion))
+def _check_prompt(prompt: str | None, options: Options) -> None:
+    needs = {"--raw": options.raw, "--json": options.as_json}
+    for option, is_set in needs.items():
+        if is_set and prompt is None:
+            rule = "the option needs a prompt, but got none"
+            raise IngleError(option, rule, "name it, or pipe it in")
+
+
+def _session(model: str | None, options: Options, archive: Archive) -> Session:
+    """A new conversation, or with -c the latest; a model and a system said now win."""
+    session = Session.begin(model or hub.DEFAULT_MODEL, options)
+    if options.resume:
+        if not archive.restore(session):
+            rule = "a conversation must have been saved, but got none"
+            raise IngleError("--continue", rule, "begin one without the option")
+        session.model = model or session.model
+        session.system = session.system if options.system is None else options.system
+    return session
+
+
+def _continue(llm: LLM, session: Session, prompt: str, options: Options) -> None:
+    """Go on with raw text, to the letter: nothing in it is taken for reasoning."""
+    from ingle.cli.answer import PlainDisplay, show_raw
+
+    stream = llm.generate(prompt, stream=True, **session.sampling)
+    if options.as_json or options.at_once:
+        completion = stream.whole()
+        print(as_json(session.model, completion) if options.as_json else completion.text)
     else:
-        completion = _print_stream(ask(prompt, stream=True, **options.sampling))
-        tell_if_cut(completion, options)
-    if options.verbose:
-        tell(model, llm.kernels, completion)
+        show_raw(stream, PlainDisplay())
+        completion = stream.completion
+    _tell_rest(llm, session, completion, options)
 
 
-def _print_stream(stream: Stream) -> Completion:
-    """Print the pieces as they come; whatever breaks in, the stream is cancelled."""
-    last = ""
-    try:
-        for piece in stream:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-            last = piece or last
-    except BaseException:
-        stream.cancel()
-        raise
-    if not last.endswith("\n"):
-        print(flush=True)
-    return stream.completion
+def _answer(llm: LLM, session: Session, prompt: str, options: Options) -> None:
+    from ingle.cli.answer import PlainDisplay, show
+    from ingle.llm.reasoning import split_reasoning
+
+    said = session.asking(prompt)
+    stream = llm.chat(said, stream=True, **session.chat_options)
+    if options.as_json:
+        completion = stream.whole()
+        reasoning, answer = split_reasoning(completion.text, stream.opens_in_reasoning)
+        shown = "" if session.hide_reasoning else reasoning
+        print(as_json(session.model, completion, answer, shown))
+    else:
+        answer = show(stream, PlainDisplay(), session.hide_reasoning, options.at_once)
+        completion = stream.completion
+    session.add(prompt, answer)
+    _tell_rest(llm, session, completion, options)
 
 
-def tell_if_cut(completion: Completion, options: Options) -> None:
-    """Say so when the context, and not a wish, ended the answer."""
-    if completion.finish_reason == "length" and options.sampling["max_tokens"] is None:
+def _tell_rest(llm: LLM, session: Session, completion: Completion, options: Options) -> None:
+    """On stderr: timings if wished for, and that the context, and not a wish, ended the answer."""
+    cut = completion.finish_reason == "length" and options.sampling["max_tokens"] is None
+    if cut and not options.as_json:
         total = completion.usage.total_tokens
         print(f"(cut: the context is full at {total} tokens; see --context)", file=sys.stderr)
+    if options.verbose:
+        tell(session.model, llm.kernels, completion)
+
+
+def _save(archive: Archive, session: Session, options: Options) -> None:
+    """Keep the conversation for -c; an answer that was given is no failure for want of that."""
+    if not options.save:
+        return
+    try:
+        archive.save(session)
+    except IngleError as error:
+        print(f"{error}\n(this conversation is not saved)", file=sys.stderr)

@@ -45,6 +45,7 @@ class LLM:
     the native arithmetic. exact: keep activations in float32 on "cpu", slower than in 8 bits.
     threads: default all usable cores. context: tokens, default 4096 or the model's own limit.
     num_experts_per_tok: for every request that does not say otherwise; default the model's own.
+    chat_template: Jinja that takes the place of the model's own.
     quantization: what the file must be stored as ("mxfp4", "q4_k_m"); nothing is converted.
     memory, max_memory, device_map and `others`: as users of transformers and vLLM write them; see
     `OtherSettings`. What this build cannot do is refused.
@@ -64,6 +65,7 @@ class LLM:
         emulate: str | None = None,
         exact: bool = False,
         num_experts_per_tok: int | None = None,
+        chat_template: str | None = None,
         quantization: str | None = None,
         memory: str | int | None = None,
         max_memory: Mapping[Any, str | int] | None = None,
@@ -81,6 +83,7 @@ class LLM:
         _check_count("num_experts_per_tok", num_experts_per_tok)
         self.path = hub.resolve(model)
         self._source = Source(self.path)
+        self._given_template = chat_template
         check_stored(wish, self._source)
         with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
             tokenizer = background.submit(self._source.tokenizer)
@@ -101,6 +104,11 @@ class LLM:
     def kernels(self) -> str:
         """The instruction set (cpu) or arithmetic (reference) in use."""
         return self.backend.kernels
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that a prompt and its answer have room for together."""
+        return self.engine.context_tokens
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -231,8 +239,8 @@ class LLM:
 
     @cached_property
     def chat_template(self) -> str | None:
-        """The Jinja chat template that the model brings, if any."""
-        return self._source.chat_template()
+        """The Jinja chat template in force: the one given, else the model's, if it brings any."""
+        return self._given_template or self._source.chat_template()
 
     @cached_property
     def _worker(self) -> ThreadPoolExecutor:
