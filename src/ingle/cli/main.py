@@ -9,12 +9,14 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ingle import __version__
+from ingle.cli import keeping
 from ingle.cli.failure import exit_code, guarded
+from ingle.cli.run_command import run
 
 app = typer.Typer(
     help="Run large open models on the machine you own.",
@@ -24,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(keeping.app)
 
 
 def _tell_version(wanted: bool) -> None:
@@ -44,96 +47,7 @@ def ingle(
     """Run large open models on the machine you own."""
 
 
-@app.command()
-@guarded
-def run(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="A known name, a path or user/repo; smollm2:135m if left out."),
-    ] = None,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Argument(help="Piped text becomes the prompt, or its end. Without one: a chat."),
-    ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Continue the text as it is, without a chat template.")
-    ] = False,
-    temperature: Annotated[
-        float | None, typer.Option(help="0 always takes the likeliest token.")
-    ] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Sample from the likeliest tokens of this total chance.")
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(help="Sample from this many of the likeliest tokens, 0 from all.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Drop tokens less likely than this share of the likeliest.")
-    ] = None,
-    typical_p: Annotated[
-        float | None, typer.Option(help="Sample from the most typical tokens of this total chance.")
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1: less of what prompt and answer have said.")
-    ] = None,
-    presence_penalty: Annotated[
-        float | None, typer.Option(help="Above 0: less of what the answer has said, -2 to 2.")
-    ] = None,
-    frequency_penalty: Annotated[
-        float | None, typer.Option(help="The same, for each time it was said, -2 to 2.")
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="creative|code|precise",
-            help="Sampling to a purpose, at temperature 1.1, 0.5 or 0.2; single options win.",
-        ),
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Stop after this many tokens.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Make sampling repeatable.")] = None,
-    logprobs: Annotated[
-        int | None,
-        typer.Option(help="With --json: log-probabilities, and this many alternatives (0 to 20)."),
-    ] = None,
-    experts: Annotated[
-        int | None, typer.Option(help="Experts per token, in a mixture of experts.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; by default every core.")] = None,
-    backend: Annotated[
-        str, typer.Option(metavar="cpu|reference", help="Native kernels, or numpy.")
-    ] = "cpu",
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Compute in float32 throughout; slower.")
-    ] = False,
-    context: Annotated[int | None, typer.Option(help="Tokens the context holds.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Tell timings and the kernel set on stderr.")
-    ] = False,
-) -> None:
-    """Ask a model, or chat with it."""
-    from ingle.cli.run import Options
-    from ingle.cli.run import run as answer
-
-    sampling: dict[str, Any] = {
-        "preset": preset,
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "min_p": min_p,
-        "typical_p": typical_p,
-        "repetition_penalty": repetition_penalty,
-        "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty,
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "logprobs": logprobs,
-        "num_experts_per_tok": experts,
-    }
-    words = [*([] if model is None else [model]), *(prompt or [])]  # a lone prompt comes as MODEL
-    answer(words, Options(raw, sampling, threads, backend, context, as_json, verbose, exact))
+app.command()(guarded(run))
 
 
 @app.command()
@@ -150,33 +64,6 @@ def inspect(
     from ingle.cli.inspect import inspect as show
 
     raise typer.Exit(show(str(path), as_json, tensors))
-
-
-@app.command()
-@guarded
-def pull(name: Annotated[str, typer.Argument(metavar="NAME", help="A known name.")]) -> None:
-    """Fetch a model by name; `ingle list` shows the names."""
-    from ingle.cli.pull import pull as fetch
-
-    fetch(name)
-
-
-@app.command("list")
-@guarded
-def list_() -> None:
-    """List the known models and which of them are here."""
-    from ingle.cli.list import show
-
-    show()
-
-
-@app.command()
-@guarded
-def rm(name: Annotated[str, typer.Argument(metavar="NAME", help="A known name.")]) -> None:
-    """Remove a fetched model from this machine."""
-    from ingle.cli.rm import rm as remove
-
-    remove(name)
 
 
 @app.command()
