@@ -101,6 +101,21 @@ def format_facts() -> dict:
     name -> (weights per block, bytes per block, bytes of a tile per block or 0).
     """
 
+def measure_read(pool: Pool, data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], passes: int) -> list[float]:
+    """
+    Seconds of each pass in which the pool's threads together read `data` once.
+    """
+
+def measure_int8(pool: Pool, isa: str, passes: int) -> tuple[float, list[float]]:
+    """
+    Operations of one pass of 8-bit products without memory, and seconds of each pass.
+    """
+
+def measure_float(pool: Pool, isa: str, passes: int) -> tuple[float, list[float]]:
+    """
+    Operations of one pass of float32 multiply-adds without memory, and seconds of each pass.
+    """
+
 class O200kEncoder:
     """
     Byte-pair encoding by rank over pieces cut by o200k_base's pattern. Immutable; encode releases the GIL.

@@ -19,6 +19,12 @@ def usable_cores() -> int:
     return max(1, cores if math.isinf(quota) else min(cores, math.ceil(quota)))
 
 
+def cpu_quota() -> float | None:
+    """CPUs that the control group grants, perhaps a fraction; None without a limit."""
+    quota = _quota(_CGROUP)
+    return None if math.isinf(quota) else quota
+
+
 def _quota(cgroup: Path) -> float:
     """CPUs granted by the control group; infinite without a limit."""
     try:
