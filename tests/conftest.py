@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from hypothesis import settings
 from ingle import hub
 from ingle.errors import UnreachableError
 from ingle.hub.registry import REGISTRY
+
+# A job in the background may have been started with Ctrl-C ignored, which its children would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("ingle", deadline=None)  # no test measures time
 settings.load_profile("ingle")

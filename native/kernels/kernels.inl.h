@@ -7,6 +7,11 @@
 //   acc = fma(float(sum of integer products), weight_scale * activation_scale, acc)
 // and for affine types   acc = fma(weight_min, activation_scale * activation_sum, acc).
 
+// With few columns a tile is read once and left: lines are asked for this far ahead, across the 4 KiB
+// pages at which the hardware's own prefetching stops.
+constexpr int kPrefetchBytes = 16384;
+constexpr int kMaxColumnsBoundByMemory = 2;
+
 constexpr int kGroups = 8;  // groups of 4 columns in a block, one 64-byte register each
 
 INLINE void nibble_groups(const uint8_t* quants, B* w) {  // group g low nibbles, g + 4 high
@@ -87,6 +92,11 @@ INLINE void q8_matmul_columns(const uint8_t* tile, const Q8Rows& x, int64_t colu
 #pragma GCC unroll 16
     for (int c = 0; c < N; ++c) acc[c] = f_zero();
     for (int64_t b = 0; b < blocks; ++b) {
+        if constexpr (N <= kMaxColumnsBoundByMemory) {
+#pragma GCC unroll 8
+            for (int line = 0; line < T::kQuantBytes; line += 64)
+                prefetch(tile + b * T::kQuantBytes + kPrefetchBytes + line);
+        }
         B w[kGroups];
         T::quants(tile + b * T::kQuantBytes, w);
         const F weight_scale = T::scale(scales + b * kTileRows * T::kScaleBytes);
