@@ -147,6 +147,148 @@ def test_a_mistake_leaves_the_conversation_as_it_was(ingle: Any) -> None:
     assert chats(ingle)[1] == [{"role": "user", "content": "Next"}]
 
 
+def hold(ingle: Any, *exchanges: tuple[str, str], args: tuple[str, ...] = ()) -> None:
+    """A chat in which each typed line is followed by what shall be shown, and a prompt."""
+    with terminal(ingle, *args) as person:
+        for typed, shown in exchanges:
+            person.type(typed + "\n")
+            person.wait_for(shown)
+            person.wait_for(">>> ")
+        person.type("/bye\n")
+        assert person.child.wait(30) == 0
+
+
+def test_settings_change_between_two_messages(ingle: Any) -> None:
+    hold(
+        ingle,
+        ("/set system Be terse.", ""),
+        ("/set parameter num_predict 12", "max_tokens is 12"),
+        ("/set top_p 0.5", "top_p is 0.5"),
+        ("/set think high", ""),
+        ("/set verbose", ""),
+        ("First", "ended by stop"),
+        ("/set quiet", ""),
+        ("/set system", ""),
+        ("/set nothink", ""),
+        ("Second", "You said: Second"),
+        args=("--seed", "3"),
+    )
+    first, second = [call for call in ingle.calls() if "chat" in call]
+    assert first["chat"][0] == {"role": "system", "content": "Be terse."}
+    told = {key: first[key] for key in ("max_tokens", "top_p", "reasoning", "seed")}
+    assert told == {"max_tokens": 12, "top_p": 0.5, "reasoning": "high", "seed": 3}
+    assert second["chat"][0]["role"] == "user"
+    assert second["reasoning"] == "off"
+
+
+def test_mistakes_in_settings_are_told_and_change_nothing(ingle: Any) -> None:
+    hold(
+        ingle,
+        ("/set", "[/set] a name must follow"),
+        ("/set wings 2", "[/set] a parameter must be one of temperature"),
+        ("/set num_ctx 9", "hint: --context is said when ingle starts"),
+        ("/set seed x", "[/set seed] the value must be a whole number, but got 'x'"),
+        ("/set temperature -1", "[/set temperature] the temperature must be"),
+        ("/set preset wild", "[/set preset] the preset must be one of"),
+        ("/set think much", "[/set think] the level must be one of"),
+        ("/set reasoning maybe", "[/set reasoning] it must be one of show, hide"),
+        ("/set format json", "[/set format] answers cannot be held to a format yet"),
+        ("/show wings", "[/show] it must be one of info, system"),
+        ("/save", "[/save] something must have been said"),
+        ("/show parameters", "(the model's own)"),
+    )
+
+
+def test_show_tells_what_is_in_force(ingle: Any) -> None:
+    hold(
+        ingle,
+        ("/show", "smollm2:135m, scripted kernels"),
+        ("/show template", "scripted template"),
+        ("/show messages", "(nothing said yet)"),
+        ("First", "You said: First"),
+        ("/show messages", "assistant: You said: First"),
+        ("/show system", "Be terse."),
+        ("/show parameters", "seed 3"),
+        args=("--system", "Be terse.", "--seed", "3"),
+    )
+
+
+def test_a_message_of_several_lines_stands_between_quotes(ingle: Any) -> None:
+    with terminal(ingle) as person:
+        person.type('"""first line\n')
+        person.wait_for("... ")
+        person.type("第二行\n")
+        person.wait_for("... ")
+        person.type('third"""\n')
+        person.wait_for("You said: first line")
+        person.wait_for(">>> ")
+    assert chats(ingle)[0][-1]["content"] == "first line\n第二行\nthird"
+
+
+def test_conversations_are_saved_loaded_and_continued(ingle: Any) -> None:
+    hold(ingle, ("First", "You said"), ("/save one", "saved as one"), ("/clear", "forgotten"))
+    hold(ingle, ("Other", "You said"))
+    hold(ingle, ("More", "You said"), args=("-c",))
+    hold(
+        ingle,
+        ("/load", "saved: one"),
+        ("/load two", "hint: saved names: one"),
+        ("/load one", "one: 2 messages"),
+        ("Next", "You said"),
+    )
+    prompts = [[m["content"] for m in chat if m["role"] == "user"] for chat in chats(ingle)]
+    assert prompts == [["First"], ["Other"], ["Other", "More"], ["First", "Next"]]
+
+
+def test_a_chat_without_a_record_leaves_none(ingle: Any) -> None:
+    hold(ingle, ("First", "You said"), args=("--no-save",))
+    assert not (ingle.folder / "home" / "conversations.db").exists()
+
+
+def test_reasoning_is_shown_dimmed_or_hidden_and_not_remembered(ingle: Any) -> None:
+    hold(
+        ingle,
+        ("script: think", "\x1b[2mHm,"),
+        ("/set reasoning hide", ""),
+        ("script: think", "It is two."),
+    )
+    assert chats(ingle)[1][1] == {"role": "assistant", "content": "It is two."}
+
+
+def test_a_terminal_with_a_cursor_edits_lines_and_keeps_them(ingle: Any) -> None:
+    ingle.env["TERM"] = "xterm"
+    with terminal(ingle) as person:
+        person.type("Furst\x1b[D\x1b[D\x1b[D\x7fi\r")  # three to the left, backspace, i
+        person.wait_for("You said: First")
+        person.wait_for(">>> ")
+        person.type("你好🎉\x1b\rzwei\r")  # Alt-Enter breaks the line
+        person.wait_for("You said: 你好🎉")
+        person.wait_for(">>> ")
+        person.type("/bye\r")
+        assert person.child.wait(30) == 0
+    with terminal(ingle) as person:
+        person.type("\x1b[A" * 4 + "\r")  # up: /bye, the two lines of the second, the first
+        person.wait_for("You said: First")
+        person.wait_for(">>> ")
+        person.type("\x04")
+        assert person.child.wait(30) == 0
+    prompts = [chat[-1]["content"] for chat in chats(ingle)]
+    assert prompts == ["First", "你好🎉\nzwei", "First"]
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_ctrl_c_leaves_the_program_running(ingle: Any, term: str) -> None:
+    ingle.env["TERM"] = term
+    with terminal(ingle) as person:
+        person.type("script: long, slow" + ("\r" if term == "xterm" else "\n"))
+        person.wait_for("You said")
+        person.interrupt()
+        person.wait_for(">>> ")
+        person.type("\x04")
+        assert person.child.wait(30) == 0
+    assert {"cancelled": True} in ingle.calls()
+
+
 @pytest.mark.parametrize("option", ["--json", "--raw"])
 def test_json_and_raw_do_not_chat(ingle: Any, option: str) -> None:
     opened = Terminal(ingle, option)

@@ -109,7 +109,7 @@ class Archive:
 
     def _messages(self, text: object) -> Messages:
         """What was said, out of its JSON. Raises IngleError if something else stands there."""
-        with contextlib.suppress(TypeError, ValueError, RecursionError):
+        with contextlib.suppress(AttributeError, TypeError, ValueError, RecursionError):
             said = json.loads(str(text))
             if all(
                 one.keys() == {"role", "content"}

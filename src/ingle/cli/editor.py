@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,29 @@ def editor(history: Path, commands: Sequence[str]) -> ReadMessage:
         return _read_plain
     session = _session(history, commands)
     return lambda: unquoted(session.prompt())
+
+
+@contextlib.contextmanager
+def silent_keys() -> Iterator[None]:
+    """Keys typed meanwhile do not appear on the screen; they wait for the next message."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+    except (OSError, ValueError, termios.error):  # no terminal
+        yield
+        return
+    silent = [*before]
+    silent[3] &= ~termios.ECHO  # the flags of line editing; Ctrl-C still interrupts
+    try:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, silent)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 def _read_plain() -> str:

@@ -10,7 +10,7 @@ import re
 from time import monotonic
 from typing import ClassVar
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement
 from rich.segment import Segment
@@ -38,46 +38,53 @@ class MarkdownDisplay:
         if not self._live.is_started:
             self._live.start()
         for block in blocks:
-            self._live.update(Bottom(""))
+            self._live.update("")
             self._print(block)
         if blocks or monotonic() - self._drawn_at >= _REDRAW_S:
-            self._live.update(Bottom(self._text, spaced=self._printed), refresh=True)
+            self._live.update(self._in_progress(), refresh=True)
             self._drawn_at = monotonic()
 
     def end(self) -> None:
         """Show the last block for good."""
         if self._live.is_started:
-            self._live.update(Bottom(""))
+            self._live.update("")
             self._live.stop()
         self._print(self._text)
         self._text = ""
+
+    def _in_progress(self) -> RenderableType:
+        """The block that is being written, below a blank line, as far as the screen has room."""
+        if not self._text.strip():
+            return ""
+        lines = Lines(self._text, room=max(self._console.height - 3, 1))
+        return Group("", lines) if self._printed else lines
 
     def _print(self, block: str) -> None:
         if not block.strip():
             return
         if self._printed:
             self._console.print()
-        self._console.print(_Terse(block))
+        self._console.print(Lines(block))
         self._printed = True
 
 
-class Bottom:
-    """Markdown, of which the last lines that fit on the screen are shown."""
+class Lines:
+    """Markdown without blank lines around it; only its last `room` lines if that is set."""
 
-    def __init__(self, text: str, spaced: bool = False) -> None:
-        self._text, self._spaced = text, spaced
+    def __init__(self, text: str, room: int | None = None) -> None:
+        self._text, self._room = text, room
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if not self._text.strip():
-            return
-        room = max(console.height - 2, 1)
         lines = console.render_lines(_Terse(self._text), options.update(height=None), pad=False)
-        if self._spaced and len(lines) < room:
-            yield Segment.line()
-        for place, line in enumerate(lines[-room:]):
-            if place:
-                yield Segment.line()
+        filled = [place for place, line in enumerate(lines) if _is_filled(line)]
+        shown = lines[filled[0] : filled[-1] + 1] if filled else []
+        for line in shown if self._room is None else shown[-self._room :]:
             yield from line
+            yield Segment.line()
+
+
+def _is_filled(line: list[Segment]) -> bool:
+    return any(segment.text.strip() for segment in line)
 
 
 def complete_blocks(text: str) -> tuple[list[str], str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ingle.cli.answer import Display, PlainDisplay, show
 from ingle.cli.archive import Archive
 from ingle.cli.chat_commands import NAMES, Commands, is_command
-from ingle.cli.editor import editor
+from ingle.cli.editor import editor, silent_keys
 from ingle.cli.report import tell
 from ingle.cli.request import Options
 from ingle.cli.session import Session
@@ -72,7 +72,8 @@ class Talk:
             said = session.asking(message)
             stream = self._llm.chat(said, stream=True, **session.chat_options)
             hide, at_once = session.hide_reasoning, self._options.at_once
-            text = show(stream, _display(), hide, at_once, stoppable=True)
+            with silent_keys():
+                text = show(stream, _display(), hide, at_once, stoppable=True)
         except KeyboardInterrupt:  # before the first token
             print(file=sys.stderr)
             return
