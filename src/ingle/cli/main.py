@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ingle import __version__
-from ingle.cli import keeping
+from ingle.cli import keeping, planning
 from ingle.cli.failure import exit_code, guarded
 from ingle.cli.run_command import run
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(keeping.app)
+app.add_typer(planning.app)
 
 
 def _tell_version(wanted: bool) -> None:
@@ -120,41 +121,6 @@ def synth(
     from ingle.cli.synth import synth as write
 
     raise typer.Exit(write(name, out, layers, experts, seed, router_skew, file_format))
-
-
-@app.command()
-@guarded
-def plan(
-    model: Annotated[
-        str, typer.Argument(help="An architecture, such as gpt-oss:20b, or a file or folder.")
-    ],
-    quant: Annotated[
-        str | None,
-        typer.Option(metavar="T", help="Number format: Q8_0, or of experts and rest: MXFP4+BF16."),
-    ] = None,
-    context: Annotated[int | None, typer.Option(help="Tokens the context holds.")] = None,
-    batch: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
-    memory: Annotated[
-        str | None, typer.Option(metavar="8GiB", help="A limit other than this machine's.")
-    ] = None,
-    gpu: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A machine of the table, such as RTX 4090.")
-    ] = None,
-    vram: Annotated[
-        str | None, typer.Option(metavar="16GiB", help="A GPU of which only this is known.")
-    ] = None,
-    as_table: Annotated[
-        bool, typer.Option("--table", help="Quantizations by contexts, 1k to 125k.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Say what a model needs, whether it fits and how fast it will be, before any download."""
-    from ingle import env
-    from ingle.cli.plan import Wishes
-    from ingle.cli.plan import plan as forecast
-
-    wishes = Wishes(quant, context, batch, memory, gpu, vram)
-    forecast(model, wishes, env.home_dir(), as_json, as_table)
 
 
 def main() -> None:
