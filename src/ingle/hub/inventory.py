@@ -22,21 +22,27 @@ _TOOLS = {
 
 @dataclass(frozen=True)
 class Listing:
-    """A model by name: its file and whose it is, if it is on this machine (else None and "")."""
+    """A model by name: its file and whose it is, if it is on this machine (else None and "").
+
+    base: what a model that was created here stands on; "" for those with files of their own.
+    """
 
     name: str
     summary: str
     file_bytes: int
     path: Path | None
     owner: str = ""
+    base: str = ""
 
 
 def listing() -> list[Listing]:
     """Every model that is here, by name, then every known name that is not."""
-    found: dict[str, Listing] = {}
-    for model in (*_known(), *_kept(), *_elsewhere()):
-        if not any(_same(model, other) for other in found.values()):
-            found.setdefault(model.name.lower(), model)
+    found = {model.name.lower(): model for model in _known()}
+    for source in (_kept(), _elsewhere()):
+        paths = {model.path for model in found.values() if not model.base}
+        for model in source:
+            if model.base or model.path not in paths:  # one file, one line, unless named anew
+                found.setdefault(model.name.lower(), model)
     return sorted(found.values(), key=lambda model: (model.path is None, model.name.lower()))
 
 
@@ -91,7 +97,8 @@ def _kept() -> Iterator[Listing]:
             base = place.find(last)
             path = base.path if base else Path(last)
             if path.exists():
-                yield Listing(kept.name, f"made from {kept.base}", 0, path, place.INGLE)
+                made = f"made from {kept.base}"
+                yield Listing(kept.name, made, 0, path, place.INGLE, kept.base)
 
 
 def _elsewhere() -> Iterator[Listing]:
@@ -108,12 +115,6 @@ def _elsewhere() -> Iterator[Listing]:
             if found is not None:
                 path, choice, num_bytes = found
                 yield Listing(repo, choice.label, num_bytes, path, owner)
-
-
-def _same(model: Listing, other: Listing) -> bool:
-    """Whether one file would be listed twice: under a known name, and where its tool keeps it."""
-    made = model.summary.startswith("made from")
-    return not made and model.path is not None and model.path == other.path
 
 
 def _remove_entry(entry: registry.Entry) -> int:

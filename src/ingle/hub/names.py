@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ingle.errors import IngleError, ModelNotFoundError, UnreachableError
-from ingle.hub import huggingface, manifest, place, registry
+from ingle.hub import huggingface, manifest, ollama, place, registry
 from ingle.hub.fetch import fetch
 from ingle.hub.reference import Reference, parse
 
@@ -31,9 +31,9 @@ def resolve(name: str | Path) -> Path:
 def is_model_word(word: str) -> bool:
     """Whether the first word of a command line names a model rather than being a prompt.
 
-    True for a known name, an existing path, a repository, a name given on this machine, and for
-    what can only be meant as a model: ``name:tag`` and ``*.gguf``. Words with blanks are prompts
-    unless such a path exists.
+    True for a known name, an existing path, a repository, a name given on this machine or by
+    Ollama, and for what can only be meant as a model: ``name:tag`` and ``*.gguf``. Words with
+    blanks are prompts unless such a path exists.
     """
     if registry.find(word) or registry.find_repository(word) or _existing(word) is not None:
         return True
@@ -41,7 +41,7 @@ def is_model_word(word: str) -> bool:
         return False
     if word.endswith(_SUFFIXES) or _TAGGED.fullmatch(word) or parse(word):
         return True
-    return manifest.exists(word)
+    return manifest.exists(word) or ollama.find(word) is not None
 
 
 def pull(name: str) -> Path:

@@ -67,11 +67,17 @@ def every() -> Iterator[OllamaModel]:
         manifests = root / "manifests"
         with contextlib.suppress(OSError):
             for path in sorted(path for path in manifests.rglob("*") if path.is_file()):
-                host, *parts, tag = path.relative_to(manifests).parts
-                names = parts[1:] if (host, *parts[:1]) == _LIBRARY else [host, *parts]
-                model = _read(root, path, f"{'/'.join(names)}:{tag}") if names else None
+                *parts, tag = path.relative_to(manifests).parts
+                model = _read(root, path, f"{_short(parts)}:{tag}") if len(parts) > 1 else None
                 if model is not None:
                     yield model
+
+
+def _short(parts: list[str]) -> str:
+    """A name as people type it: without Ollama's own host, and its library."""
+    for usual in _LIBRARY:
+        parts = parts[1:] if parts[0] == usual and len(parts) > 1 else parts
+    return "/".join(parts)
 
 
 def _roots() -> list[Path]:

@@ -45,9 +45,8 @@ def find(name: str) -> Found | None:
     if known is not None:
         return _by_references(known.name, (known.reference, *known.also)) or _ollama(known.name)
     reference = parse(name)
-    if reference is not None:
-        return _by_references(name, (reference,))
-    return _ollama(name)
+    found = _by_references(name, (reference,)) if reference else None
+    return found or _ollama(name)
 
 
 def base_of(name: str) -> manifest.Manifest | None:

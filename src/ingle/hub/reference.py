@@ -36,7 +36,7 @@ def parse(text: str) -> Reference | None:
     match = _PLAIN.fullmatch(rest)
     if match is None and prefix:
         match = _PAGE.fullmatch(rest.split("?")[0])
-    if match is None or ".." in match[1] or "--" in match[1]:
+    if match is None or ".." in rest or "--" in match[1]:
         return None
     wish = match[2] or ""
     return Reference(match[1], "" if wish == "latest" else wish)
