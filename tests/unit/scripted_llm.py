@@ -111,6 +111,7 @@ class LLM:
     kernels = "scripted"
     chat_template = "scripted template"
     context_tokens = 8
+    system = None
 
     def __init__(self, model: str | Path, **settings: Any) -> None:
         note({"model": str(model), **settings})

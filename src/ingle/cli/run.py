@@ -28,16 +28,17 @@ def run(words: Sequence[str], options: Options) -> None:
     home = env.home_dir()
     archive = Archive(home / "conversations.db")
     session = _session(model, options, archive)
-    path = hub.resolve(session.model)
+    hub.resolve(session.model)  # before the heavy parts load
     from ingle.llm import LLM
 
     with LLM(
-        path,
+        session.model,
         backend=options.backend,
         threads=options.threads,
         context=options.context,
         exact=options.exact,
     ) as llm:
+        session.system = llm.system if session.system is None else session.system
         if prompt is None:
             from ingle.cli.talk import Talk
 

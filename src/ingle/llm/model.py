@@ -20,6 +20,7 @@ from ingle.chat.template import render_ids
 from ingle.errors import IngleError
 from ingle.llm.async_stream import AsyncStream
 from ingle.llm.completion import Completion
+from ingle.llm.named import named
 from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
 from ingle.llm.reasoning import opens_reasoning, template_variables
 from ingle.llm.settings import OtherSettings, check_placement, renamed
@@ -43,7 +44,8 @@ class LLM:
     folder of them in Hugging Face's or OpenAI's layout.
     backend: "cpu" (native kernels) or "reference" (numpy); with the latter, emulate="q8" repeats
     the native arithmetic. exact: keep activations in float32 on "cpu", slower than in 8 bits.
-    threads: default all usable cores. context: tokens, default 4096 or the model's own limit.
+    threads: default all usable cores. context: tokens, default 4096 or the model's own limit; for
+    both, what the model's name brings (a Modelfile) and `ingle config` says comes first.
     num_experts_per_tok: for every request that does not say otherwise; default the model's own.
     chat_template: Jinja that takes the place of the model's own.
     quantization: what the file must be stored as ("mxfp4", "q4_k_m"); nothing is converted.
@@ -74,16 +76,18 @@ class LLM:
     ) -> None:
         started = perf_counter()
         own = renamed({"context": context, "threads": threads}, others)
-        context, threads = own["context"], own["threads"]
         check_placement(memory, max_memory, device_map)
         wish = wanted(quantization, others)
         _check_arithmetic(backend, emulate, exact)
-        _check_count("threads", threads)
-        _check_count("context", context)
+        _check_count("threads", own["threads"])
+        _check_count("context", own["context"])
         _check_count("num_experts_per_tok", num_experts_per_tok)
         self.path = hub.resolve(model)
+        self._named = named(hub.settings(str(model)))
+        context = own["context"] or self._named.context
+        threads = own["threads"] or self._named.threads
         self._source = Source(self.path)
-        self._given_template = chat_template
+        self._given_template = chat_template or self._named.template
         check_stored(wish, self._source)
         with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
             tokenizer = background.submit(self._source.tokenizer)
@@ -104,6 +108,14 @@ class LLM:
     def kernels(self) -> str:
         """The instruction set (cpu) or arithmetic (reference) in use."""
         return self.backend.kernels
+
+    @property
+    def system(self) -> str | None:
+        """The system message that the model's name brings (Modelfile's SYSTEM); `chat` adds none.
+
+        A chat program that wants it puts it before the messages.
+        """
+        return self._named.system
 
     @property
     def context_tokens(self) -> int:
@@ -280,7 +292,9 @@ class LLM:
         return made
 
     def _stream(self, ids: list[int], wishes: Mapping[str, Any]) -> Stream:
-        asked = request(ids, wishes, self._source.recommended, self.tokenizer.eos_ids)
+        usual = {**self._source.recommended, **self._named.sampling}
+        wishes = {**self._named.options, **wishes}
+        asked = request(ids, wishes, usual, self.tokenizer.eos_ids)
         stops = stop_strings(wishes.get("stop"))
         self.engine.check(asked)
         return Stream(self.engine, self.tokenizer, asked, stops, self.load_s)

@@ -66,7 +66,7 @@ _ALIASES = {
 }
 _NAMES = tuple(GenerateOptions.__annotations__)
 _CHAT_NAMES = tuple(ChatOptions.__annotations__)  # a TypedDict's annotations hold those it inherits
-_SAMPLING = tuple(field.name for field in fields(SamplingParams))
+SAMPLING_NAMES = tuple(field.name for field in fields(SamplingParams))
 
 
 def given(options: Mapping[str, Any], names: Sequence[str] = _NAMES) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def request(
     recommended: sampling options for this model. end_ids: its own ends of an answer.
     """
     usual = preset(options["preset"]) if "preset" in options else recommended
-    sampling = dict(usual) | {k: v for k, v in options.items() if k in _SAMPLING}
+    sampling = dict(usual) | {k: v for k, v in options.items() if k in SAMPLING_NAMES}
     return Request(
         prompt_ids,
         SamplingParams(**sampling),
