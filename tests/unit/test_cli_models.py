@@ -57,6 +57,18 @@ def test_pulls_of_repositories_ask_the_hub(alone: Any, args: tuple[str, ...]) ->
     assert "pulling needs the network, but got the wish to stay offline" in ended.err
 
 
+def test_show_fetches_nothing(alone: Any) -> None:
+    ended = alone("show", "gpt-oss:20b")
+    assert (ended.code, ended.out) == (2, "")
+    assert "hint: `ingle pull gpt-oss:20b` fetches it" in ended.err
+
+
+def test_run_takes_a_repository_as_llama_cpp_does(alone: Any) -> None:
+    ended = alone("run", "-hf", "a/b:Q8_0", "Hello")
+    assert ended.code == 2
+    assert "[a/b:Q8_0] pulling needs the network" in ended.err
+
+
 @pytest.mark.parametrize("args", [(), ("gpt2", "-hf", "a/b")])
 def test_a_pull_names_one_model(alone: Any, args: tuple[str, ...]) -> None:
     ended = alone("pull", *args)

@@ -19,6 +19,10 @@ def run(
         list[str] | None,
         typer.Argument(help="Piped text becomes the prompt, or its end. Without one: a chat."),
     ] = None,
+    hf: Annotated[
+        str | None,
+        typer.Option("-hf", "--hf-repo", metavar="USER/REPO[:QUANT]", help="Names the model."),
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the text as it is, without a chat template.")
     ] = False,
@@ -133,6 +137,7 @@ def run(
         "num_experts_per_tok": experts,
     }
     words = [*([] if model is None else [model]), *(prompt or [])]  # a lone prompt comes as MODEL
+    words = [f"hf:{hf}", *words] if hf else words
     options = Options(
         raw,
         sampling,

@@ -19,9 +19,10 @@ from ingle.llm.source import Source
 def show(name: str, as_json: bool, modelfile: bool, template: bool) -> None:
     """Print what the model `name` is; it must be on this machine. Raises IngleError."""
     if modelfile:
+        hub.locate(name)
         print(hub.modelfile_text(name))
         return
-    source = Source(hub.resolve(name))
+    source = Source(hub.locate(name))
     said = hub.settings(name)
     text = said["template"] or source.chat_template()
     if template:

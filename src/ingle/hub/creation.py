@@ -14,7 +14,7 @@ from typing import Any
 from ingle.errors import IngleError, ModelNotFoundError
 from ingle.hub import manifest, modelfile, ollama, place, registry
 from ingle.hub.manifest import Manifest
-from ingle.hub.names import resolve
+from ingle.hub.names import existing, resolve
 from ingle.hub.reference import parse
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,79}(?:/[\w.-]{1,80})?(?::[\w.-]{1,80})?", re.ASCII)
@@ -86,7 +86,7 @@ def modelfile_text(name: str) -> str:
 
 def _ollama_settings(name: str) -> dict[str, Any]:
     """What Ollama says of a model, if its file is the one that is used."""
-    found = place.find(name)
+    found = None if existing(name) else place.find(name)
     model = ollama.find(found.name) if found and found.owner == place.OLLAMA else None
     said = model.settings() if model else {}
     if "parameters" in said:

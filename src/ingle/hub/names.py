@@ -35,7 +35,7 @@ def is_model_word(word: str) -> bool:
     Ollama, and for what can only be meant as a model: ``name:tag`` and ``*.gguf``. Words with
     blanks are prompts unless such a path exists.
     """
-    if registry.find(word) or registry.find_repository(word) or _existing(word) is not None:
+    if registry.find(word) or registry.find_repository(word) or existing(word) is not None:
         return True
     if not word or any(letter.isspace() for letter in word):
         return False
@@ -66,6 +66,20 @@ def pull(name: str) -> Path:
         return found.path
 
 
+def locate(name: str) -> Path:
+    """Where the model `name` lies; nothing is fetched.
+
+    Raises ModelNotFoundError, telling a name that could be fetched from one that nobody knows.
+    """
+    path = _here(name)
+    if path is not None:
+        return path
+    if registry.find(name) or _reference(name):
+        rule = "a model must be on this machine for this, but got none"
+        raise ModelNotFoundError(name, rule, f"`ingle pull {name}` fetches it")
+    raise unknown(name)
+
+
 def unknown(text: str) -> IngleError:
     """What to raise for a name that nothing answers to."""
     shown = text if len(text) <= 60 else text[:57] + "..."
@@ -81,7 +95,7 @@ def _here(name: str) -> Path | None:
     if made:
         return resolve(made[-1].base)
     known = registry.find(name) or registry.find_repository(name)
-    path = None if known else _existing(name)
+    path = None if known else existing(name)
     if path is not None:
         return path
     if not known and name.endswith(_SUFFIXES) and not _explicit(name):
@@ -116,7 +130,7 @@ def _explicit(name: str) -> bool:
     return reference is not None and bool(reference.wish)
 
 
-def _existing(text: str) -> Path | None:
+def existing(text: str) -> Path | None:
     """`text` as a path if something lies there; no text, however odd, is an error."""
     try:
         path = Path(text).expanduser()
