@@ -17,6 +17,7 @@ from ingle.plan.forecast import Outlook
 from ingle.plan.hardware import Machine
 from ingle.plan.limits import parse_size
 from ingle.plan.local import this_machine
+from ingle.plan.page import page
 from ingle.plan.subject import Subject, open_subject
 
 _LABELS = {
@@ -59,6 +60,14 @@ def plan(model: str, wishes: Wishes, folder: Path, as_json: bool, as_table: bool
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     for line in _table(subject, seen) if as_table else _page(subject, seen):
         console.print(line)
+
+
+def write_page(html: str, model: str | None, wishes: Wishes, folder: Path) -> None:
+    """Write the page with all known models, a file among them if one is named."""
+    files = [] if model is None else [open_subject(model, wishes.quant)]
+    files = [subject for subject in files if subject.path is not None]
+    Path(html).write_text(page(files, _machine(wishes, folder)), encoding="utf-8")
+    print(html)
 
 
 def _machine(wishes: Wishes, folder: Path) -> Machine:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ingle.cli.failure import guarded
+from ingle.errors import IngleError
 
 app = typer.Typer()
 
@@ -18,8 +19,9 @@ app = typer.Typer()
 @guarded
 def plan(
     model: Annotated[
-        str, typer.Argument(help="An architecture, such as gpt-oss:20b, or a file or folder.")
-    ],
+        str | None,
+        typer.Argument(help="An architecture, such as gpt-oss:20b, or a file or folder."),
+    ] = None,
     quant: Annotated[
         str | None,
         typer.Option(metavar="T", help="Number format: Q8_0, or of experts and rest: MXFP4+BF16."),
@@ -38,14 +40,22 @@ def plan(
     as_table: Annotated[
         bool, typer.Option("--table", help="Quantizations by contexts, 1k to 125k.")
     ] = False,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page to try all models on.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what a model needs, whether it fits and how fast it will be, before any download."""
     from ingle import env
-    from ingle.cli.plan import Wishes
+    from ingle.cli.plan import Wishes, write_page
     from ingle.cli.plan import plan as forecast
 
     wishes = Wishes(quant, context, batch, memory, gpu, vram)
+    if html is not None:
+        write_page(html, model, wishes, env.home_dir())
+        return
+    if model is None:
+        raise IngleError("MODEL", "a model must be named, but got none", "such as gpt-oss:20b")
     forecast(model, wishes, env.home_dir(), as_json, as_table)
 
 

@@ -93,7 +93,7 @@ def anatomy(subject: Subject, gpu: bool = False) -> Anatomy:
     model = load_model(subject.container, backend, _SHORT_CONTEXT)
     census = Census()
     run_model(model, census)
-    cost = count(load_model(subject.container, CountingBackend(), _SHORT_CONTEXT))
+    cost = count(model)
     table = census.table
     head_flops = 2 * model.vocab_size * model.config.hidden_size
     config = model.config
