@@ -52,7 +52,9 @@ def exit_code(error: BaseException) -> int:
         print(error, file=sys.stderr)
         return MISTAKE
     if isinstance(error, MemoryError):
-        print(IngleError("memory", "the model must fit, but got no more of it"), file=sys.stderr)
+        rule = "the model must fit, but got no more of it"
+        hint = "close other programs, lower --context, or choose a smaller model or quantization"
+        print(IngleError("memory", rule, hint), file=sys.stderr)
         return MISTAKE
     if isinstance(error, OSError) and not env.wants_traceback():
         _drop_stdout()  # it may be what failed, and the last flush would fail again
