@@ -343,6 +343,17 @@ def test_a_cache_that_is_a_file_is_told(
         hub.pull(REPO)
 
 
+def test_a_models_folder_that_is_a_file_is_told(
+    hub_server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_tiny(hub_server)
+    (home / "file").write_text("in the way")
+    monkeypatch.setenv("INGLE_MODELS", str(home / "file"))
+    with pytest.raises(IngleError, match="the models folder must be writable, but got"):
+        hub.pull(REPO)
+    assert hub_server.hits == {}
+
+
 def test_hostile_file_names_stay_outside(hub_server: Any) -> None:
     names = ["../../x.gguf", "/etc/x.gguf", "a//b.gguf", "a\\b.gguf", "c:x.gguf"]
     hub_server.add("someone/evil", dict.fromkeys(names, SMALL) | {"README.md": b""})
@@ -432,3 +443,25 @@ def test_removing_frees_what_nobody_else_needs(hub_server: Any, home: Path) -> N
     assert not (home / "hf" / "hub" / "models--someone--tiny-GGUF").exists()
     with pytest.raises(ModelNotFoundError, match="must be on this machine"):
         hub.remove(f"{REPO}:Q8_0")
+
+
+def test_an_older_commit_is_let_go_of(hub_server: Any, home: Path) -> None:
+    repo = add_tiny(hub_server)
+    old = hub.pull(REPO)
+    repo.commit, repo.files["tiny-Q4_K_M.gguf"] = "e" * 40, LARGE[::-1]
+    new = hub.pull(REPO)
+    assert new.read_bytes() == LARGE[::-1]
+    assert not old.exists()
+    blobs = home / "hf/hub/models--someone--tiny-GGUF/blobs"
+    assert [blob.stat().st_size for blob in blobs.iterdir()] == [len(LARGE)]
+
+
+def test_removing_leaves_what_another_tool_fetched(hub_server: Any, home: Path) -> None:
+    add_tiny(hub_server)
+    path = hub.pull(REPO)
+    manifest.discard(REPO)  # as if another tool had brought it
+    assert hub.pull(REPO) == path
+    assert hub.remove(REPO) == 0
+    assert path.read_bytes() == LARGE
+    with pytest.raises(IngleError, match="`hf cache rm` removes it"):
+        hub.remove(REPO)

@@ -5,6 +5,7 @@ Files stay in Hugging Face's cache, shared with other tools. It does not know ho
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ingle.hub.repository import HubFile, Repository, look_up
 from ingle.hub.transfer import Remote
 
 _SPARE_BYTES = 64 << 20  # left free on the disk
+_LONG_BYTES = 1 << 28  # to verify, so that it is told
 _LARGEST_BYTES = 50_000_000_000  # the hub sends larger single files by its own protocol alone
 
 
@@ -35,53 +37,44 @@ def pull(name: str, reference: Reference) -> Path:
             "pulling needs the network, but got the wish to stay offline",
             "unset HF_HUB_OFFLINE (or `offline` in ingle's config.toml)",
         )
+    manifest.prepare()
     with shown(name) as progress:
         repository = look_up(reference.repo, progress.note)
         sizes = {path: file.num_bytes for path, file in repository.files.items()}
         choice = choose(sizes, reference.wish, reference.repo)
-        _bring(name, repository, choice, progress)
-        path = _place(name, repository, choice)
+        fetched = _bring(name, repository, choice, progress)
+        with manifest.changing():
+            path = _place(name, repository, choice, fetched)
         progress.note(f"ready at {path}")
     return path
 
 
-def _bring(name: str, repository: Repository, choice: Choice, progress: Progress) -> None:
+def _bring(
+    name: str, repository: Repository, choice: Choice, progress: Progress
+) -> tuple[str, ...]:
+    """Bring what is missing; the files that were."""
     files = [repository.files[path] for path in choice.files]
-    blobs = [_blob(repository, file) for file in files]
-    missing_bytes = sum(
-        blob.missing_bytes()
-        for file, blob in zip(files, blobs, strict=True)
-        if not _pointer(repository, file).is_file()
-    )
-    _check(name, files, missing_bytes)
-    total_bytes = sum(file.num_bytes for file in files)
+    missing = [file for file in files if not _pointer(repository, file).is_file()]
+    _check(name, missing, sum(_blob(repository, file).missing_bytes() for file in missing))
+    if not missing:
+        return ()
+    total_bytes = sum(file.num_bytes for file in missing)
     progress.stage(f"fetching {repository.repo} ({choice.label})", total_bytes)
     tally = Tally(progress)
-    for file, blob in zip(files, blobs, strict=True):
-        _bring_one(repository, file, blob, tally, progress)
+    return tuple(file.path for file in missing if _bring_one(repository, file, tally, progress))
 
 
-def _bring_one(
-    repository: Repository, file: HubFile, blob: Blob, tally: Tally, progress: Progress
-) -> None:
-    pointer = _pointer(repository, file)
-    if pointer.is_file():
-        tally.add(file.num_bytes)
-        return
-    lock = cache.lock_of(repository.repo, file.etag)
+def _bring_one(repository: Repository, file: HubFile, tally: Tally, progress: Progress) -> bool:
+    """Bring one file; whether its bytes had to be fetched, by this call."""
+    blob, lock = _blob(repository, file), cache.lock_of(repository.repo, file.etag)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         blob.place.parent.mkdir(parents=True, exist_ok=True)
         with locked(lock, lambda: progress.note("another pull fetches it; waiting")):
+            absent = not blob.place.is_file()
             tally.add(file.num_bytes - blob.missing_bytes())
-            if not blob.place.is_file():
-                verify = "" if file.num_bytes < 1 << 28 else f"verifying {file.path}"
-                fetch(
-                    blob,
-                    config.get("connections"),
-                    tally,
-                    lambda: progress.note(verify) if verify else None,
-                )
+            if absent:
+                fetch(blob, config.get("connections"), tally, lambda: _verifying(file, progress))
             cache.link(repository.repo, repository.commit, file.path, file.etag)
     except OSError as error:
         raise DownloadError(
@@ -89,13 +82,24 @@ def _bring_one(
             f"Hugging Face's cache must be writable, but got {error.strerror or error}",
             "correct its permissions, or set HF_HUB_CACHE to another folder",
         ) from error
+    return absent
 
 
-def _place(name: str, repository: Repository, choice: Choice) -> Path:
-    """Write what tells later calls, and other tools, that the model is here."""
+def _verifying(file: HubFile, progress: Progress) -> None:
+    if file.num_bytes >= _LONG_BYTES:
+        progress.note(f"verifying {file.path}")
+
+
+def _place(name: str, repository: Repository, choice: Choice, fetched: tuple[str, ...]) -> Path:
+    """Write what tells later calls, and other tools, that the model is here.
+
+    An older commit that ingle fetched under the same name is let go of.
+    """
     repo, commit = repository.repo, repository.commit
-    cache.remember(repo, commit)
     path = cache.folder_of(repo) / "snapshots" / commit / choice.entry
+    earlier = manifest.read(name) if manifest.exists(name) else None
+    ours = {file for kept in manifest.every() if kept.repo == repo for file in kept.fetched}
+    cache.remember(repo, commit)
     manifest.write(
         manifest.Manifest(
             name=name,
@@ -103,10 +107,14 @@ def _place(name: str, repository: Repository, choice: Choice) -> Path:
             commit=commit,
             label=choice.label,
             files=choice.files,
+            fetched=tuple(file for file in choice.files if file in ours or file in fetched),
             num_bytes=sum(repository.files[file].num_bytes for file in choice.files),
             path=str(path),
         )
     )
+    if earlier and earlier.repo == repo and earlier.commit != commit:
+        with contextlib.suppress(OSError):  # Windows keeps a file that somebody has open
+            cache.discard(repo, earlier.commit, manifest.ours_alone(earlier))
     return path
 
 

@@ -58,11 +58,9 @@ def remove(name: str) -> int:
         return _remove_entry(entry)
     kept = manifest.read(name) or manifest.read(registry.full_name(name)) or _by_label(name)
     if kept is not None:
-        others = _files_of_others(kept)
-        mine = tuple(file for file in kept.files if file not in others)
-        freed_bytes = cache.discard(kept.repo, kept.commit, mine) if kept.repo else 0
+        files = manifest.ours_alone(kept)
         manifest.discard(kept.name)
-        return freed_bytes
+        return cache.discard(kept.repo, kept.commit, files) if files else 0
     found = place.find(name)
     if found is not None:
         rule = f"a model must be ingle's own to be removed, but got one of {found.owner}'s"
@@ -139,16 +137,6 @@ def _by_label(name: str) -> manifest.Manifest | None:
         and reference.wish.lower() in ("", kept.label.lower())
     ]
     return fitting[0] if len(fitting) == 1 else None
-
-
-def _files_of_others(kept: manifest.Manifest) -> set[str]:
-    """Files that another manifest of the same snapshot needs too."""
-    return {
-        file
-        for other in manifest.every()
-        if other.name != kept.name and (other.repo, other.commit) == (kept.repo, kept.commit)
-        for file in other.files
-    }
 
 
 def _check_unused(name: str) -> None:

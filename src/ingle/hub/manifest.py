@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from urllib.parse import quote, unquote
 
 from ingle import config
 from ingle.errors import FileFormatError, IngleError
+from ingle.hub.lock import locked
 
 _VERSION = 1
 _MAX_BYTES = 4 << 20
@@ -35,6 +37,7 @@ class Manifest:
     commit: str = ""
     label: str = ""
     files: tuple[str, ...] = ()  # paths in the repository
+    fetched: tuple[str, ...] = ()  # those that ingle, and no other tool, brought
     num_bytes: int = 0
     path: str = ""  # what to open
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -76,8 +79,7 @@ def write(manifest: Manifest) -> None:
             os.fsync(file.fileno())
         Path(staged).replace(path)
     except OSError as error:
-        rule = f"the models folder must be writable, but got {error.strerror or error}"
-        raise IngleError(str(path.parent), rule, "set INGLE_MODELS to another folder") from error
+        raise _not_writable(path.parent, error) from error
 
 
 def exists(name: str) -> bool:
@@ -105,6 +107,41 @@ def every() -> Iterator[Manifest]:
             yield manifest
 
 
+def prepare() -> Path:
+    """Make what manifests need, before long work that ends in one; the lock file to hold.
+
+    Raises IngleError when they could not be written.
+    """
+    lock = config.models_dir() / ".locks" / "manifests"
+    try:
+        for folder in (_folder(), lock.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=_folder()):
+            pass
+    except OSError as error:
+        raise _not_writable(config.models_dir(), error) from error
+    return lock
+
+
+@contextmanager
+def changing() -> Iterator[None]:
+    """Be the only process that reads manifests in order to write one."""
+    with locked(prepare(), lambda: None):
+        yield
+
+
+def ours_alone(kept: Manifest) -> tuple[str, ...]:
+    """Files that ingle fetched for this manifest and that no other one of the snapshot needs."""
+    others = {
+        file
+        for other in every()
+        if other.name.lower() != kept.name.lower()
+        and (other.repo, other.commit) == (kept.repo, kept.commit)
+        for file in other.files
+    }
+    return tuple(file for file in kept.fetched if file not in others)
+
+
 def _folder() -> Path:
     return config.models_dir() / ".manifests"
 
@@ -120,17 +157,22 @@ def _path(name: str) -> Path | None:
 
 
 def _checked(value: Any, path: Path) -> Manifest:
-    kinds = {"files": list, "num_bytes": int, "settings": dict}
+    kinds = {"files": list, "fetched": list, "num_bytes": int, "settings": dict}
     if not isinstance(value, dict) or value.pop("version", None) != _VERSION:
         raise _damaged(path)
     names = set(Manifest.__dataclass_fields__)
     sound = set(value) <= names and "name" in value
     if not sound or not all(isinstance(value[n], kinds.get(n, str)) for n in value):
         raise _damaged(path)
-    files = tuple(value.get("files", ()))
-    if not all(isinstance(file, str) for file in files):
+    lists = {key: tuple(value.get(key, ())) for key in ("files", "fetched")}
+    if not all(isinstance(file, str) for files in lists.values() for file in files):
         raise _damaged(path)
-    return Manifest(**{**value, "files": files})
+    return Manifest(**{**value, **lists})
+
+
+def _not_writable(folder: Path, error: OSError) -> IngleError:
+    rule = f"the models folder must be writable, but got {error.strerror or error}"
+    return IngleError(str(folder), rule, "set INGLE_MODELS to another folder")
 
 
 def _damaged(path: Path | None) -> FileFormatError:
