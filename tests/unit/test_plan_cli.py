@@ -81,3 +81,25 @@ def test_mistakes_end_in_code_2(ingle: Any, options: tuple[str, ...], words: str
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_check_compares_and_corrects(ingle: Any) -> None:
+    ingle("synth", "tiny-gpt-oss", "model.gguf")
+    home = {"INGLE_HOME": str(ingle.folder / "home")}
+    ended = ingle("plan", "model.gguf", "--check", "--context", "256", "--json", **home)
+    assert (ended.code, ended.err) == (0, "")
+    rows = {row["name"]: row for row in json.loads(ended.out)}
+    for name in ("attention", "mlp", "experts_resident", "embeddings", "kv_full", "kv_sliding"):
+        assert rows[name]["planned"] == rows[name]["measured"] > 0
+    assert rows["answer"]["measured"] > 0 and rows["prompt"]["measured"] > 0
+    assert (ingle.folder / "home" / "corrections.json").is_file()
+    page = ingle("plan", "model.gguf", "--check", "--context", "64", **home)
+    assert page.code == 0 and max(map(len, page.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("options", [("gpt-oss:20b",), ("model.gguf", "--gpu", "H100")])
+def test_only_a_file_on_this_machine_can_be_checked(ingle: Any, options: tuple[str, ...]) -> None:
+    ingle("synth", "tiny-llama", "model.gguf")
+    ended = ingle("plan", *options, "--check")
+    assert (ended.code, ended.out) == (2, "")
+    assert "[--check]" in ended.err

@@ -49,16 +49,30 @@ class Wishes:
     vram: str | None = None
 
 
-def plan(model: str, wishes: Wishes, folder: Path, as_json: bool, as_table: bool) -> None:
+@dataclass(frozen=True)
+class Shown:
+    """What of a forecast is shown, and how."""
+
+    as_json: bool = False
+    as_table: bool = False
+    check: bool = False
+
+
+def plan(model: str, wishes: Wishes, folder: Path, shown: Shown) -> None:
     """Print the forecast of a model. folder: where measurements lie. Raises IngleError."""
     machine = _machine(wishes, folder)
     subject = open_subject(model, wishes.quant)
     seen = forecast.outlook(subject, machine, wishes.context_tokens, wishes.batch)
-    if as_json:
+    if shown.check:
+        from ingle.cli.trial import check
+
+        check(subject, seen, folder, shown.as_json)
+        return
+    if shown.as_json:
         print(json.dumps(_object(subject, seen), allow_nan=False))
         return
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    for line in _table(subject, seen) if as_table else _page(subject, seen):
+    for line in _table(subject, seen) if shown.as_table else _page(subject, seen):
         console.print(line)
 
 
@@ -170,11 +184,11 @@ def _others(subject: Subject, seen: Outlook) -> Iterator[Text]:
         yield Text("no machine of the table holds it", style="yellow")
         return
     yield Text()
-    yield Text(f"{'machines that hold it':<28}{'memory':>10}{'answer':>16}{'prompt':>16}", "dim")
+    yield Text(f"{'machines that hold it':<26}{'memory':>10}{'answer':>19}{'prompt':>20}", "dim")
     for one in found[:_SHOWN_MACHINES]:
         answer, prompt = one.speed.decode_tokens_per_s, one.speed.prefill_tokens_per_s
         size = as_size(one.machine.memory_bytes)
-        yield Text(f"{one.machine.name:<28}{size:>10}{_rate(answer):>16}{_rate(prompt):>16}")
+        yield Text(f"{one.machine.name:<26}{size:>10}{_rate(answer):>19}{_rate(prompt):>20}")
     if len(found) > _SHOWN_MACHINES:
         yield Text(f"and {len(found) - _SHOWN_MACHINES} more (--json lists all)", style="dim")
 

@@ -43,11 +43,14 @@ def plan(
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write a page to try all models on.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run the file, compare with the plan, and learn.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what a model needs, whether it fits and how fast it will be, before any download."""
     from ingle import env
-    from ingle.cli.plan import Wishes, write_page
+    from ingle.cli.plan import Shown, Wishes, write_page
     from ingle.cli.plan import plan as forecast
 
     wishes = Wishes(quant, context, batch, memory, gpu, vram)
@@ -56,7 +59,7 @@ def plan(
         return
     if model is None:
         raise IngleError("MODEL", "a model must be named, but got none", "such as gpt-oss:20b")
-    forecast(model, wishes, env.home_dir(), as_json, as_table)
+    forecast(model, wishes, env.home_dir(), Shown(as_json, as_table, check))
 
 
 @app.command()
