@@ -1,6 +1,7 @@
 #include "engine/measure.h"
 
 #include <chrono>
+#include <cstring>
 #include <stdexcept>
 
 #include "kernels/dispatch.h"
@@ -38,10 +39,11 @@ std::vector<double> timed(Pool& pool, int passes, const Work& work) {
 }
 
 uint64_t read_generic(const uint8_t* data, int64_t nbytes) {
-    const uint64_t* words = reinterpret_cast<const uint64_t*>(data);
-    uint64_t sums[8] = {};
-    for (int64_t i = 0; i < nbytes / 8; i += 8)
-        for (int k = 0; k < 8; ++k) sums[k] += words[i + k];
+    uint64_t sums[8] = {}, words[8];
+    for (int64_t i = 0; i < nbytes; i += kLine) {
+        std::memcpy(words, data + i, sizeof words);  // data may lie at any address
+        for (int k = 0; k < 8; ++k) sums[k] += words[k];
+    }
     uint64_t sum = 0;
     for (const uint64_t s : sums) sum += s;
     return sum;

@@ -12,6 +12,7 @@ import pytest
 
 from ingle import _native
 from ingle.backends.cpu import measure
+from ingle.backends.cpu.cores import cpu_quota, usable_cores
 from ingle.backends.cpu.processor import Cache, kernel_choices, this_processor
 from ingle.plan.rates import read_rates
 
@@ -124,3 +125,44 @@ def test_a_processor_is_read_as_linux_tells_it(tmp_path: Path) -> None:
 def test_a_system_that_says_nothing_has_no_caches(tmp_path: Path) -> None:
     found = this_processor(tmp_path)
     assert (found.caches, found.instruction_sets) == ((), ())
+
+
+def control_groups(root: Path, own: str, files: dict[str, str]) -> Path:
+    """A machine whose process is in the groups `own`, with limits as `files` below the mount."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(own)
+    for name, text in files.items():
+        path = root / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "cpus"),
+    [
+        ("", {}, None),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/a/b\n", {"a/cpu.max": "50000 100000\n", "a/b/cpu.max": "max 100000\n"}, 0.5),
+        ("0::/a\n", {"cpu.max": "100000 100000\n", "a/cpu.max": "300000 100000\n"}, 1.0),
+        ("0::/../x\n", {"cpu.max": "200000 100000\n"}, 2.0),  # a container sees its own root
+        (
+            "4:cpu,cpuacct:/docker/x\n",
+            {
+                "cpu/docker/x/cpu.cfs_quota_us": "250000\n",
+                "cpu/docker/x/cpu.cfs_period_us": "100000\n",
+            },
+            2.5,
+        ),
+        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ("0::/\n", {"cpu.max": "100000 0\n"}, None),
+        ("0::/\n", {"cpu.max": "a b c\n"}, None),
+    ],
+)
+def test_quotas_of_both_versions_of_control_groups(
+    tmp_path: Path, own: str, files: dict[str, str], cpus: float | None
+) -> None:
+    root = control_groups(tmp_path, own, files)
+    assert cpu_quota(root) == cpus
+    assert 1 <= usable_cores(root) <= math.ceil(cpus or 10**6)

@@ -136,8 +136,12 @@ def _sources() -> Iterator[Finding]:
     owners = sorted({model.owner for model in here})
     counts = (f"{sum(m.owner == owner for m in here)} of {owner}'s" for owner in owners)
     yield Finding("models here", ", ".join(counts) or "none; `ingle pull gpt-oss:20b` gets one")
-    token = "set" if env.text("HF_TOKEN") else "not set (gated models need one)"
-    yield Finding("HF_TOKEN", token, "ok" if env.text("HF_TOKEN") else "note")
+    if env.text("HF_TOKEN"):
+        yield Finding("HF_TOKEN", "set")
+    elif (env.huggingface_cache().parent / "token").is_file():
+        yield Finding("HF_TOKEN", "not set, but Hugging Face's tools are logged in")
+    else:
+        yield Finding("HF_TOKEN", "not set (gated models need one)", "note")
 
 
 def _rates(rates: Rates) -> Finding:

@@ -81,7 +81,9 @@ class Bar:
             self._bar.update(self._task, completed=done_bytes)
 
     def note(self, text: str) -> None:
-        self._bar.console.print(f"{self._title}: {text}", markup=False, highlight=False)
+        self._bar.console.print(
+            f"{self._title}: {text}", markup=False, highlight=False, soft_wrap=True
+        )
 
     def _finish(self) -> None:
         if self._task is not None:
