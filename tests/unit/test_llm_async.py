@@ -132,25 +132,57 @@ def test_the_event_loop_stays_free(llm: LLM) -> None:
     assert asyncio.run(ask()) > 1
 
 
-def test_a_stream_left_early_is_cancelled(llm: LLM) -> None:
+class Gate:
+    """Lets the model compute a few steps, and then waits until it is opened."""
+
+    def __init__(self, llm: LLM, monkeypatch: pytest.MonkeyPatch, steps: int = 3) -> None:
+        self.entered, self._open, self.count = threading.Event(), threading.Event(), 0
+        forward = llm.engine.backend.forward
+
+        def gated(*args: Any) -> Any:
+            self.count += 1
+            if self.count > steps:
+                self.entered.set()
+                assert self._open.wait(60)
+            return forward(*args)
+
+        monkeypatch.setattr(llm.engine.backend, "forward", gated)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def test_a_stream_left_early_is_cancelled(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(llm, monkeypatch)
+
     async def ask() -> tuple[Completion, Completion]:
-        async with await llm.achat("Hello", stream=True, temperature=0) as stream:
+        bias = {122: 100}  # a letter, so that each token is a piece
+        stream = await llm.agenerate("Left", stream=True, temperature=0, logit_bias=bias)
+        async with stream:
             async for _ in stream:
                 break
+            await asyncio.to_thread(gate.entered.wait, 60)
+            stream.cancel()
+            gate.open()
         return stream.completion, await llm.agenerate("Hello", **GREEDY)
 
     left, after = asyncio.run(ask())
-    assert left.finish_reason == "cancelled"
+    assert left.finish_reason == "cancelled" and 1 <= len(left.token_ids) <= 4
     assert after.finish_reason == "length"
 
 
-def test_a_cancelled_task_ends_its_generation(llm: LLM) -> None:
+def test_a_cancelled_task_ends_its_generation(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(llm, monkeypatch)
+
     async def ask() -> str:
-        task = asyncio.create_task(llm.agenerate("Hello", temperature=0))
-        await asyncio.sleep(0.01)
+        task = asyncio.create_task(llm.agenerate("Cancelled", temperature=0))
+        await asyncio.to_thread(gate.entered.wait, 60)
         task.cancel()
+        await asyncio.sleep(0)  # the task hears of it before the model goes on
+        gate.open()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert gate.count <= 5
         return (await llm.agenerate("Hello", **GREEDY)).finish_reason
 
     assert asyncio.run(ask()) == "length"

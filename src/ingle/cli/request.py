@@ -119,7 +119,7 @@ def check_reasoning(level: str, where: str) -> None:
     levels = ("on", "off", "low", "medium", "high")
     if level not in levels:
         rule = f"the level must be one of {', '.join(levels)}, but got {level!r:.60}"
-        raise IngleError(where, rule)
+        raise IngleError(where, rule, "the level comes first, and then the prompt")
 
 
 def read_parameter(name: str, text: str) -> tuple[str, Any]:

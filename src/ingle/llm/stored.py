@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingle.errors import IngleError, UnsupportedError
-from ingle.formats.summary import summarize
 from ingle.llm.source import Source
 
 # What other tools call formats, and families of them: a wish is met by any of its formats.
@@ -47,6 +46,8 @@ def check_stored(wish: tuple[str, str] | None, source: Source) -> None:
     """Raise UnsupportedError unless the model, or most of it, is of the format wished for."""
     if wish is None:
         return
+    from ingle.formats.summary import summarize  # here, for few wish and all wait for start-up
+
     setting, name = wish
     shares = summarize(source.container).shares
     stored = source.facts.quantization.upper() or (shares[0].format if shares else "nothing")
