@@ -12,4 +12,5 @@ def rm(names: Sequence[str]) -> None:
     """Remove models from this machine; the first that cannot be ends it."""
     for name in names:
         freed_bytes = hub.remove(name)
-        print(f"removed {name}: {as_size(freed_bytes)} free again")
+        freed = f": {as_size(freed_bytes)} free again" if freed_bytes else ""
+        print(f"removed {name}{freed}")
