@@ -62,7 +62,9 @@ def run(path: Path, context_tokens: int) -> Trial:
     """Load the model, run a prompt and an answer of random ids; what that took."""
     started = perf_counter()
     backend = make_backend("cpu")
-    model = load_model(open_container(path), backend, context_tokens)
+    container = open_container(path)
+    model = load_model(container, backend, context_tokens)
+    container.release()  # pages of the file that were copied into kernel layout
     pool = KvPool(KvLayout(model.attention_shapes), context_tokens, CHUNK_TOKENS)
     load_s = perf_counter() - started
     draw, sequence = random.Random(_SEED), KvSequence(pool)

@@ -129,3 +129,12 @@ def _mlp(facts: Facts) -> str:
 
 def _short(text: str, limit: int = 30) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def file_svg(facts: Facts) -> str:
+    """The drawing as a file of its own, dark on light or light on dark as its reader's screen."""
+    style = (
+        "<style>svg { color: #1d1d1f } "
+        "@media (prefers-color-scheme: dark) { svg { color: #ece8e1 } }</style>"
+    )
+    return block_svg(facts).replace("<title>", style + "<title>", 1) + "\n"
