@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from wcwidth import wcswidth
 
-from ingle.cli import chat_commands, editor, markdown, request
+from ingle.cli import chat_commands, editor, markdown, note, request
 from ingle.cli.markdown import MarkdownDisplay, complete_blocks
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-@pytest.mark.parametrize("module", [chat_commands, editor, markdown, request])
+@pytest.mark.parametrize("module", [chat_commands, editor, markdown, note, request])
 def test_examples_in_docstrings_hold(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
 
@@ -32,6 +32,14 @@ def written(pieces: list[str], width: int = 40, live: bool = False) -> str:
         display.write(piece)
     display.end()
     return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 39, 79])
+def test_the_commands_help_is_broken_between_words(width: int) -> None:
+    for line in chat_commands.HELP.split("\n"):
+        parts = note.wrapped(line, width).split("\n")
+        assert "".join(parts).replace(" ", "") == line.replace(" ", "")
+        assert all(len(part) <= width or " " not in part.strip() for part in parts)
 
 
 lines = st.lists(

@@ -5,11 +5,11 @@ It does not know how lines are read or answered.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ingle.cli.archive import Archive
+from ingle.cli.note import note
 from ingle.cli.request import check_reasoning, read_parameter
 from ingle.cli.session import Session
 from ingle.errors import IngleError, UnsupportedError
@@ -55,7 +55,7 @@ class Commands:
             "/save": self._save,
             "/load": self._load,
             "/clear": self._clear,
-            "/help": lambda _: _tell(HELP),
+            "/help": lambda _: note(HELP),
         }
 
     def take(self, line: str) -> bool:
@@ -92,7 +92,7 @@ class Commands:
             case _:
                 own, number = read_parameter(name, value.strip())
                 session.sampling[own] = number
-                _tell(f"{own} is {number}")
+                note(f"{own} is {number}")
 
     def _show(self, words: str) -> None:
         session = self._session
@@ -104,7 +104,7 @@ class Commands:
             "messages": lambda: _messages(session),
         }
         which = _choice("show", words or "info", tuple(parts), "/show")
-        _tell(parts[which]())
+        note(parts[which]())
 
     def _info(self) -> str:
         session = self._session
@@ -125,11 +125,11 @@ class Commands:
         session.name = _name(name) if name else session.name
         self._archive.save(session)
         named = f" as {session.name}: /load {session.name}" if session.name else ""
-        _tell(f"saved{named}; `ingle run -c` goes on with the latest")
+        note(f"saved{named}; `ingle run -c` goes on with the latest")
 
     def _load(self, name: str) -> None:
         if not name:
-            _tell("saved: " + (", ".join(self._archive.names()) or "nothing under a name yet"))
+            note("saved: " + (", ".join(self._archive.names()) or "nothing under a name yet"))
             return
         session = self._session
         model = session.model
@@ -139,11 +139,11 @@ class Commands:
             raise IngleError("/load", rule, f"saved names: {known}")
         other = f" (it was said with {session.model})" if session.model != model else ""
         session.model = model
-        _tell(f"{session.name}: {len(session.messages)} messages{other}")
+        note(f"{session.name}: {len(session.messages)} messages{other}")
 
     def _clear(self, _: str) -> None:
         self._session.forget()
-        _tell("forgotten; what was saved stays saved")
+        note("forgotten; what was saved stays saved")
 
 
 def _reasoning(name: str, value: str) -> str:
@@ -174,7 +174,3 @@ def _parameters(session: Session) -> str:
 def _messages(session: Session) -> str:
     said = [f"{one['role']}: {one['content']}" for one in session.messages]
     return "\n\n".join(said) or "(nothing said yet)"
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr)

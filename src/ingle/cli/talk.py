@@ -14,6 +14,7 @@ from ingle.cli.answer import Display, PlainDisplay, show
 from ingle.cli.archive import Archive
 from ingle.cli.chat_commands import NAMES, Commands, is_command
 from ingle.cli.editor import editor, silent_keys
+from ingle.cli.note import note
 from ingle.cli.report import tell
 from ingle.cli.request import Options
 from ingle.cli.session import Session
@@ -44,15 +45,15 @@ class Talk:
                 if message and not self._take(message):
                     return
             except EOFError:
-                print(file=sys.stderr)
+                note()
                 return
             except KeyboardInterrupt:
-                print("\n/bye or Ctrl-D leaves", file=sys.stderr)
+                note("\n/bye or Ctrl-D leaves")
 
     def _greet(self) -> None:
         count = len(self._session.messages)
         going_on = f" Going on after {count} messages." if count else ""
-        print(f"{self._session.model}. /help shows the commands.{going_on}", file=sys.stderr)
+        note(f"{self._session.model}. /help shows the commands.{going_on}")
 
     def _take(self, message: str) -> bool:
         """Do what a message asks; False ends the chat. Mistakes are told, and the chat goes on."""
@@ -61,7 +62,7 @@ class Talk:
                 return self._commands.take(message)
             self._ask(message)
         except IngleError as error:
-            print(error, file=sys.stderr)
+            note(error)
         return True
 
     def _ask(self, message: str) -> None:
@@ -75,7 +76,7 @@ class Talk:
             with silent_keys():
                 text = show(stream, _display(), hide, at_once, stoppable=True)
         except KeyboardInterrupt:  # before the first token
-            print(file=sys.stderr)
+            note()
             return
         except UnicodeEncodeError:
             raise IngleError("PROMPT", "a prompt must be UTF-8, but got other bytes") from None
@@ -83,7 +84,7 @@ class Talk:
         session.add(message, text)
         completion = stream.completion
         if completion.finish_reason == "length" and session.sampling["max_tokens"] is None:
-            print("(cut: the context is full; /clear empties it)", file=sys.stderr)
+            note("(cut: the context is full; /clear empties it)")
         if session.verbose:
             tell(session.model, self._llm.kernels, completion)
         self._save()
@@ -95,7 +96,7 @@ class Talk:
             self._archive.save(self._session)
         except IngleError as error:
             self._saves = False
-            print(f"{error}\n(this conversation is not saved)", file=sys.stderr)
+            note(f"{error}\n(this conversation is not saved)")
 
 
 def _display() -> Display:
