@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from ingle.backends.cpu import CpuBackend
 from ingle.errors import FileFormatError, IngleError, ModelNotFoundError, UnsupportedError
 from ingle.formats import open_container
+from ingle.formats.packed.job import pack
 from ingle.formats.synth import plan as synthetic
 from ingle.formats.synth import synthesize
 from ingle.models import load_model
@@ -191,6 +195,11 @@ def test_hugging_face_folders_are_planned(tmp_path: Path, name: str) -> None:
     check_plan(synthesize(name, tmp_path / "model", layout="hf").parent, 128)
 
 
+def test_packed_files_are_planned(tmp_path: Path) -> None:
+    source = synthesize("tiny-gpt-oss", tmp_path / "model.gguf")
+    check_plan(pack(source, tmp_path / "model.packed"), 200)
+
+
 def test_the_default_model_is_planned(smollm2_path: Path) -> None:
     check_plan(smollm2_path, CONTEXT)
 
@@ -283,3 +292,28 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF" + bytes(40))
     with pytest.raises((FileFormatError, UnsupportedError)):
         open_subject(str(path))
+
+
+def test_a_configuration_of_another_size_allocates_nothing(tmp_path: Path) -> None:
+    folder = synthesize("tiny-gpt-oss", tmp_path / "model", layout="hf").parent
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"num_local_experts": 4096, "intermediate_size": 1 << 20}))
+    with pytest.raises(FileFormatError, match="another model's"):
+        open_subject(str(folder))
+
+
+@given(
+    st.sampled_from(["num_hidden_layers", "hidden_size", "head_dim", "vocab_size", "layer_types"]),
+    st.one_of(st.none(), st.integers(-5, 1 << 40), st.text(max_size=5), st.floats(), st.booleans()),
+)
+def test_any_configuration_is_planned_or_refused(key: str, value: object) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "hf"
+        shutil.copytree(TINY_GPT_OSS / "hf", folder)
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        try:
+            plan_memory(anatomy(open_subject(str(folder))), 64)
+        except IngleError as error:
+            assert str(error).startswith("[")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ingle.errors import IngleError, UnsupportedError
+from ingle.errors import FileFormatError, IngleError, UnsupportedError
 from ingle.formats import GgufFile
 from ingle.formats.convert import config as gpt_oss_config
 from ingle.formats.convert import dense as dense_config
@@ -32,6 +32,8 @@ from ingle.plan.recipe import Recipe
 
 _HEADER_BYTES = {"gpt_oss": 13_000_000, "llama": 2_000_000}  # a GGUF file's vocabulary
 _OTHER_HEADER_BYTES = 6_000_000
+_HEADER_SLACK_BYTES = 16_000_000
+_MOST_GROWTH = 2  # of a folder: vectors in BF16 are read as F32
 _EXPERTS = "_exps.weight"
 _SMALL = ("ffn_gate_inp.weight", "position_embd.weight")  # never quantized
 
@@ -146,7 +148,11 @@ def _from_folder(container: SafetensorsFile, facts: ModelFacts, path: Path) -> S
     formats = {info.format for info in container.tensors.values()}
     stored = _most_bytes(container, formats - {"U8"})
     experts = "MXFP4" if "U8" in formats else stored
-    planned, _ = _planned(where, config, Recipe(experts, stored), stored)
+    planned, planned_bytes = _planned(where, config, Recipe(experts, stored), stored)
+    stored_bytes = sum(info.nbytes for info in container.tensors.values())
+    if planned_bytes > _MOST_GROWTH * stored_bytes + _OTHER_HEADER_BYTES + _HEADER_SLACK_BYTES:
+        rule = f"config.json must be of these {stored_bytes:,} bytes of tensors, but got sizes of"
+        raise FileFormatError(where, f"{rule} {planned_bytes:,}", "it is another model's")
     size = sum(file.stat().st_size for file in container.files)
     return Subject(where, planned, size, None, path)
 
