@@ -98,13 +98,17 @@ struct Quantize : Step {
 
 }  // namespace
 
-void Tape::store_kv(int qkv, const AttentionShape& s, const RopeTable& rope, const HeadNorms& norms) {
+void Tape::require_shape(int qkv, const AttentionShape& s) const {
     require(s.num_kv_heads >= 1 && s.num_heads >= 1 && s.num_heads % s.num_kv_heads == 0,
             "query heads must be a multiple of key/value heads");
     require(s.head_dim >= 16 && s.head_dim <= 256 && s.head_dim % 16 == 0,
             "head_dim must be a multiple of 16, 16 to 256");
     require(at(qkv).width == (s.num_heads + 2 * s.num_kv_heads) * int64_t{s.head_dim},
             "qkv width must be (heads + 2 kv_heads) * head_dim");
+}
+
+void Tape::store_kv(int qkv, const AttentionShape& s, const RopeTable& rope, const HeadNorms& norms) {
+    require_shape(qkv, s);
     if (rope.cos) rope_positions_ = std::min(rope_positions_, rope.positions);
     remember(s);
     auto step = std::make_unique<StoreKv>();
@@ -128,6 +132,8 @@ void Tape::remember(const AttentionShape& s) {  // layers that read the same pag
 void Tape::attend(int qkv, const AttentionShape& s, const float* sinks, int out) {
     const int64_t width = int64_t{s.num_heads} * s.head_dim;
     require(at(out).width == width, "attention output must be heads * head_dim wide");
+    require_shape(qkv, s);
+    remember(s);
     auto step = std::make_unique<Attend>();
     step->qkv = at(qkv);
     step->out = at(out);

@@ -17,7 +17,7 @@ void quantize_twice(const Kernels& k, const Slot& out, int64_t r) {
 
 struct Embed : Step {
     std::shared_ptr<Matrix> table, positions;
-    Slot out;
+    Slot out, places;
     void run(const Frame& f, int thread) override {
         share(f, thread, rows(f), 1, 4, [&](int64_t begin, int64_t end) {
             for (int64_t r = begin; r < end; ++r) one(f.batch, r);
@@ -26,9 +26,8 @@ struct Embed : Step {
     void one(const BatchView& batch, int64_t r) const {
         table->decode_row(batch.ids[r], row(out, r));
         if (!positions) return;
-        std::vector<float> place(static_cast<size_t>(out.width));
-        positions->decode_row(batch.positions[r], place.data());
-        for (int64_t i = 0; i < out.width; ++i) row(out, r)[i] += place[static_cast<size_t>(i)];
+        positions->decode_row(batch.positions[r], row(places, r));
+        for (int64_t i = 0; i < out.width; ++i) row(out, r)[i] += row(places, r)[i];
     }
 };
 
@@ -160,6 +159,7 @@ void Tape::embed(std::shared_ptr<Matrix> table, std::shared_ptr<Matrix> position
     vocabulary_ = table->rows;
     auto step = std::make_unique<Embed>();
     step->table = std::move(table);
+    if (positions) step->places = at(shared_slot("places", at(out).width, 0, 1));
     step->positions = std::move(positions);
     step->out = at(out);
     push(std::move(step));
@@ -202,6 +202,7 @@ void Tape::linear(int in, std::vector<LinearPart> parts, int out, bool add) {
 
 void Tape::logits(int in, std::shared_ptr<Matrix> weight) {
     require_input(in, *weight);
+    require(outputs_selected_, "logits are of selected rows");
     logits_width_ = weight->num_tiles() * kTileRows;
     auto step = std::make_unique<Logits>();
     step->in = at(in);

@@ -71,6 +71,7 @@ struct Group : MoeStep {  // a counting sort; too little work to share
 // Rows of `in` copied into the order of entries, so that an expert's rows lie side by side.
 struct Gather : MoeStep {
     Slot in, out;
+    bool floats;  // a stack is multiplied as floats; perhaps beside one that takes 8-bit rows
     void run(const Frame& f, int thread) override {
         const int64_t pairs = rows(f) * ranks(f);
         share(f, thread, pairs, 8, 4, [&](int64_t begin, int64_t end) {
@@ -78,10 +79,8 @@ struct Gather : MoeStep {
         });
     }
     void copy(int64_t from, int64_t to) const {
-        if (!in.int8_parts) {
-            std::memcpy(row(out, to), row(in, from), sizeof(float) * in.width);
-            return;
-        }
+        if (floats) std::memcpy(row(out, to), row(in, from), sizeof(float) * in.width);
+        if (!in.int8_parts) return;
         const int64_t blocks = in.width / kBlock;
         std::memcpy(out.q.q + to * in.width, in.q.q + from * in.width, in.width);
         std::memcpy(out.q.d + to * blocks, in.q.d + from * blocks, 4 * blocks);
@@ -192,13 +191,13 @@ void Tape::moe(int in, int router, const MoeShape& shape, const ExpertStack& gat
         require(stack->weight->num_matrices == shape.num_experts, "one matrix per expert");
     require_input(in, *gate.weight);
     require_input(in, *up.weight);
-    const int64_t capacity = max_rows_ * ranks;
+    const int64_t capacity = std::max(max_rows_ * ranks, int64_t{shape.num_experts});
     moe_capacity_ = std::min(moe_capacity_, capacity);
     max_ranks_ = std::min(max_ranks_, shape.num_experts);
     default_ranks_ = std::max(default_ranks_, static_cast<int>(ranks));
     const auto buffers = moe_buffers(shape.num_experts, capacity);
     const auto scratch_slot = [&](const char* role, int64_t width, int parts) -> const Slot& {
-        return at(shared_slot(role, width, parts, ranks));
+        return at(shared_slot(role, width, parts, (capacity + max_rows_ - 1) / max_rows_));
     };
     const int int8_in = at(in).int8_parts ? 1 : 0;
     const Slot gathered = scratch_slot("gathered", at(in).width, int8_in);
@@ -217,6 +216,7 @@ void Tape::moe(int in, int router, const MoeShape& shape, const ExpertStack& gat
     auto gather = std::make_unique<Gather>();
     gather->in = at(in);
     gather->out = gathered;
+    gather->floats = !int8_in || gate.weight->is_float() || up.weight->is_float();
     add(std::move(gather));
     auto gate_up = std::make_unique<ExpertGateUp>();
     gate_up->in = gathered;

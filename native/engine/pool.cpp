@@ -1,11 +1,23 @@
 #include "engine/pool.h"
 
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
 
 namespace ingle {
 namespace {
+
+int64_t process_id() {
+#if defined(_WIN32)
+    return 0;  // no fork there
+#else
+    return getpid();
+#endif
+}
 
 constexpr int kSpins = 2000;  // about 50 microseconds of pauses
 
@@ -29,11 +41,23 @@ void await_change(const std::atomic<T>& value, T seen) {
 
 }  // namespace
 
-Pool::Pool(int num_threads) : num_threads_(num_threads) {
-    for (int t = 1; t < num_threads; ++t) workers_.emplace_back([this, t] { worker(t); });
+Pool::Pool(int num_threads) : num_threads_(num_threads), process_(process_id()) {
+    try {
+        for (int t = 1; t < num_threads; ++t) workers_.emplace_back([this, t] { worker(t); });
+    } catch (...) {  // the system grants no more threads
+        stop();
+        throw;
+    }
 }
 
 Pool::~Pool() {
+    if (alive()) stop();
+    else for (std::thread& w : workers_) w.detach();
+}
+
+bool Pool::alive() const { return process_ == process_id(); }
+
+void Pool::stop() {
     stopping_.store(true);
     generation_.fetch_add(1, std::memory_order_release);
     generation_.notify_all();

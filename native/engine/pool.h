@@ -24,13 +24,17 @@ public:
     void run(const std::function<void(int)>& work);
     // Held by whoever runs, for as long as its buffers are in use.
     std::mutex& mutex() { return mutex_; }
+    // Whether the workers exist in this process: they do not survive a fork.
+    bool alive() const;
     // All threads of a run meet here.
     void barrier();
 
 private:
     void worker(int thread);
+    void stop();
 
     const int num_threads_;
+    const int64_t process_;
     std::mutex mutex_;
     const std::function<void(int)>* work_ = nullptr;
     std::vector<std::thread> workers_;

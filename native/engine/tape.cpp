@@ -104,6 +104,7 @@ void Tape::check(const BatchView& b) const {
 }
 
 void Tape::run(const BatchView& batch) {
+    if (!pool_->alive()) throw std::runtime_error("a model must be loaded after the process forks");
     const std::lock_guard one_at_a_time(pool_->mutex());
     for (const auto& step : steps_) step->next_.store(0, std::memory_order_relaxed);
     const Frame frame{batch, kernels_, pool_->num_threads()};

@@ -127,6 +127,7 @@ private:
     const Slot& at(int slot) const;
     void push(std::unique_ptr<Step> step);
     void remember(const AttentionShape& shape);
+    void require_shape(int qkv, const AttentionShape& shape) const;
     void require_input(int slot, const Matrix& weight) const;
 
     std::shared_ptr<Pool> pool_;

@@ -55,6 +55,7 @@ class Sizes:
     positions: bool = False
     interleaved: bool = False
     dense: bool = False
+    up_fmt: str = ""  # of the experts' up projections, if not fmt
 
 
 class Patchwork:
@@ -106,10 +107,10 @@ class Patchwork:
         bias = self.vector(rows, 0) if self.s.biases else None
         return Linear(self.weight((rows, columns), fmt or self.s.fmt), bias)
 
-    def experts(self, rows: int, columns: int) -> Experts:
+    def experts(self, rows: int, columns: int, fmt: str = "") -> Experts:
         count = self.s.experts
         bias = self.vector(count, rows, 0) if self.s.biases else None
-        return Experts(self.weight((count, rows, columns), self.s.fmt), bias)
+        return Experts(self.weight((count, rows, columns), fmt or self.s.fmt), bias)
 
     def make_layer(self) -> dict[str, Any]:
         s = self.s
@@ -132,7 +133,7 @@ class Patchwork:
         else:
             stacks = (
                 self.experts(s.inner, s.hidden),
-                self.experts(s.inner, s.hidden),
+                self.experts(s.inner, s.hidden, s.up_fmt),
                 self.experts(s.hidden, s.inner),
             )
             router = self.linear(s.experts, s.hidden, "F32")
@@ -185,6 +186,8 @@ CASES: dict[str, Sizes] = {
     ),
     "softmax kept": Sizes(routing=Routing.TOP_K_OF_SOFTMAX, renormalize=False, ranks=5),
     "float experts": Sizes(fmt="F16", experts=3, ranks=1),
+    "mixed experts": Sizes(fmt="Q8_0", up_fmt="F16"),
+    "mixed experts, float first": Sizes(fmt="F32", up_fmt="Q4_1"),
     "gpt2": Sizes(
         fmt="F32", dense=True, activation=Activation.GELU_TANH, layer_norm=True, positions=True,
         sinks=False, hidden=80, heads=5, kv_heads=5, head_dim=16,

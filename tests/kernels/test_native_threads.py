@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ingle import LLM
 from ingle.ops import Batch, KvLayout
@@ -28,3 +31,41 @@ def test_concurrent_forwards_do_not_mix(tiny_llama: Callable[..., Path]) -> None
             together = list(threads.map(forward, range(8)))
     for a, b in zip(alone, together, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_forked_child_is_told_and_does_not_hang(tiny_llama: Callable[..., Path]) -> None:
+    script = """
+import os, sys
+from ingle import LLM
+llm = LLM(sys.argv[1], threads=2, context=64)
+llm.logits([1, 2, 3])
+child = os.fork()
+if child == 0:
+    try:
+        llm.logits([1, 2, 3])
+    except RuntimeError as error:
+        os.write(1, str(error).encode())
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script, str(tiny_llama())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "loaded after the process forks" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
+def test_too_many_threads_are_an_error_and_no_abort() -> None:
+    script = """
+import resource
+from ingle.backends import make_backend
+from ingle.errors import IngleError
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+try:
+    make_backend("cpu", 1024)
+except IngleError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "[threads] the system must grant 1024 threads" in done.stdout

@@ -21,7 +21,7 @@ MAX_HIDDEN = 1 << 17
 MAX_INTERMEDIATE = 1 << 20
 MAX_HEADS = 1 << 12
 MAX_HEAD_DIM = 1 << 10
-MAX_EXPERTS = 1 << 12
+MAX_EXPERTS = 1 << 10  # as many as the native router holds
 MAX_CONTEXT = 1 << 24
 
 

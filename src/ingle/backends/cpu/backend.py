@@ -45,7 +45,11 @@ class CpuBackend:
             raise IngleError("threads", f"count must be from 1 to 1024, but got {count}")
         self.kernels = choose_kernels()
         self.exact = exact
-        self.pool = _native.Pool(count)
+        try:
+            self.pool = _native.Pool(count)
+        except RuntimeError as error:
+            rule = f"the system must grant {count} threads, but got: {error}"
+            raise IngleError("threads", rule, "ask for fewer with --threads") from None
         self._tapes: WeakKeyDictionary[Model, tuple[_native.Tape, KvLayout]] = WeakKeyDictionary()
 
     def matrix(self, name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:

@@ -6,6 +6,7 @@ than the reads.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import TypeVar
 
@@ -28,6 +29,8 @@ def aligned_zeros(shape: tuple[int, ...], dtype: type[Item]) -> NDArray[Item]:
 
 
 def _huge_bytes(size: int) -> NDArray[np.uint8]:
-    memory = mmap.mmap(-1, size)
-    memory.madvise(mmap.MADV_HUGEPAGE)
+    # Private: shared anonymous memory is on huge pages only where the system says so for all.
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.uint8)

@@ -17,12 +17,11 @@ from ingle.errors import FileFormatError, IngleError
 from ingle.formats.gguf import GgufFile
 from ingle.formats.gguf_header import parse_header
 from ingle.formats.mapping import Bytes, FileMap, quoted
-from ingle.formats.packed.layout import VERSION, Entry, Piece, entries_of
+from ingle.formats.packed.layout import HEADER, VERSION, Entry, Piece, entries_of
 from ingle.formats.safetensors import SafetensorsFile
 from ingle.numerics import FORMATS
 from ingle.numerics.tiles import tile_bytes, unpack
 
-HEADER = "gguf.header"
 _MAX_BYTES = 1 << 50
 
 

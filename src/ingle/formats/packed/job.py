@@ -16,8 +16,8 @@ from ingle import _native
 from ingle.errors import IngleError, UnsupportedError
 from ingle.formats.gguf import GgufFile
 from ingle.formats.mapping import Bytes
-from ingle.formats.packed.file import HEADER, PackedFile
-from ingle.formats.packed.layout import PAGE_BYTES, VERSION, Entry, Piece, entries_of
+from ingle.formats.packed.file import PackedFile
+from ingle.formats.packed.layout import HEADER, PAGE_BYTES, VERSION, Entry, Piece, entries_of
 from ingle.formats.writer import Progress, TensorSpec, write_raw, write_safetensors
 from ingle.numerics.tiles import TILE_ROWS
 

@@ -13,11 +13,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ingle.errors import FileFormatError
 from ingle.formats.container import TensorInfo
+from ingle.formats.mapping import quoted
 from ingle.numerics import FORMATS
 from ingle.numerics.tiles import num_tiles, tile_bytes
 
 VERSION = "1"
+HEADER = "gguf.header"  # the entry that holds the header of the GGUF
 PAGE_BYTES = 4096
 TILE_ALIGNMENT = 64  # bytes: a cache line, an AVX-512 register
 
@@ -52,6 +55,7 @@ def entries_of(tensors: Mapping[str, TensorInfo]) -> list[Entry]:
     """The entries of a model, in the order of its tensors."""
     entries: list[Entry] = []
     placed: set[str] = set()
+    labels = {HEADER}
     for name, info in tensors.items():
         if name in placed:
             continue
@@ -59,6 +63,10 @@ def entries_of(tensors: Mapping[str, TensorInfo]) -> list[Entry]:
         members = group or [info]
         experts = info.shape[0] if group else _stack_height(info)
         label = f"{_prefix(name)}.experts" if group else name
+        if label in labels:
+            rule = f"entries must have names of their own, but got {quoted(label)} twice"
+            raise FileFormatError("packed layout", rule, "rename the tensor of that name")
+        labels.add(label)
         entries.append(_entry(label, members, experts))
         placed.update(member.name for member in members)
     return entries
