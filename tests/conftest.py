@@ -18,7 +18,7 @@ from ingle import hub
 from ingle.errors import UnreachableError
 from ingle.hub.registry import REGISTRY
 
-# A job in the background may have been started with Ctrl-C ignored, which its children would inherit.
+# A job in the background may have been started with Ctrl-C ignored; its children would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("ingle", deadline=None)  # no test measures time

@@ -93,7 +93,17 @@ def test_a_stream_may_be_cancelled_while_a_piece_is_made(
     first = next(stream)
     monkeypatch.setattr(llm.engine.backend, "forward", cancelling)
     assert list(stream) == []
-    assert (stream.completion.text, stream.completion.finish_reason) == (first, "cancelled")
+    said = stream.completion
+    assert said.finish_reason == "cancelled"
+    assert said.text.startswith(first)  # and the token that was being made
+    assert len(said.token_ids) == said.usage.completion_tokens == 2
+
+
+def test_a_closed_model_says_so(folder: Path) -> None:
+    llm = LLM(folder, threads=1)
+    llm.close()
+    with pytest.raises(IngleError, match="closed"):
+        llm.generate("Hello")
 
 
 def test_log_probabilities_have_texts(llm: LLM) -> None:

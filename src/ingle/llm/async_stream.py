@@ -42,6 +42,7 @@ class AsyncStream:
         if isinstance(item, str):
             return item
         self._ended = True
+        self._items.put_nowait(None)  # whoever else waits must see the end too
         if item is not None:
             raise item
         raise StopAsyncIteration

@@ -238,6 +238,11 @@ class LLM:
         for part in ("engine", "backend", "_source"):
             self.__dict__.pop(part, None)
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("engine", "backend", "_source", "_worker"):
+            raise IngleError("LLM", "model must be open, but it was closed", "load it again")
+        raise AttributeError(f"LLM has no attribute {name!r}")
+
     def __enter__(self) -> Self:
         return self
 

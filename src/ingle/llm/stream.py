@@ -76,29 +76,36 @@ class Stream:
     def _run(
         self, engine: Engine, request: Request, stops: StopScanner
     ) -> Generator[str, None, None]:
+        try:
+            self._finish((yield from self._generate(engine, request, stops)))
+        except GeneratorExit:  # `completion` is ready before anybody sees the end
+            self._finish(FinishReason.CANCELLED)
+            raise
+
+    def _generate(
+        self, engine: Engine, request: Request, stops: StopScanner
+    ) -> Generator[str, None, FinishReason]:
         started = perf_counter()
         decoder = self._tokenizer.decoder(skip_special=True)
         for token in engine.generate(request, self._progress):
-            if self._cancelled:
-                self._finish(FinishReason.CANCELLED)
-                return
             if not self._ids:
                 self._first_token_s = perf_counter() - started
             self._ids.append(token)
             known = token < self._tokenizer.vocab_size  # a model may have more rows than words
             piece, stopped = stops.feed(decoder.feed(token) if known else "")
-            if piece:
-                self._text += piece
+            self._text += piece
+            if piece and not self._cancelled:
                 yield piece
+            if self._cancelled:
+                return FinishReason.CANCELLED
             if stopped:
-                self._finish(FinishReason.STOP)
-                return
+                return FinishReason.STOP
         piece, stopped = stops.feed(decoder.finish())
         piece += "" if stopped else stops.finish()
+        self._text += piece
         if piece:
-            self._text += piece
             yield piece
-        self._finish(FinishReason.STOP if stopped else self._progress.finish_reason)
+        return FinishReason.STOP if stopped else self._progress.finish_reason
 
     def _finish(self, reason: FinishReason) -> None:
         if self._completion is not None:

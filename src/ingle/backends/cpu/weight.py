@@ -70,10 +70,13 @@ def make_matrix(name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
         out = tiles[start : start + num_tiles(len(part))]
         _native.pack_tiles_into(native_format.name, np.ascontiguousarray(part), columns, out)
 
-    places = product(range(len(matrices)), range(0, per_matrix, _TILES_AT_ONCE))
-    with ThreadPoolExecutor(usable_cores()) as workers:
-        for _ in workers.map(pack, places):
-            pass
+    places = list(product(range(len(matrices)), range(0, per_matrix, _TILES_AT_ONCE)))
+    if len(places) == 1:  # threads would cost more than they save
+        pack(places[0])
+    else:
+        with ThreadPoolExecutor(usable_cores()) as workers:
+            for _ in workers.map(pack, places):
+                pass
     placed = PackedTiles(tiles.reshape(len(matrices), -1), 0, stride, rows, columns)
     return tiled_matrix(name, native_format, placed, tuple(stacked))
 
