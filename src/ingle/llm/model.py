@@ -99,6 +99,7 @@ class LLM:
                 num_experts_per_tok=num_experts_per_tok,
             )
             self.tokenizer: Tokenizer = tokenizer.result()
+        self._source.container.release()  # what backends copied need not stay mapped in too
         limit = loaded.max_position_embeddings
         self.engine = Engine(loaded, self.backend, context or min(DEFAULT_CONTEXT, limit))
         self._running: WeakSet[AsyncStream] = WeakSet()
