@@ -66,6 +66,11 @@ class _TapeOfSizes:
         self._slots.append((width, int8_parts))
         return len(self._slots) - 1
 
+    def embed(self, table: WeightMeta, positions: WeightMeta | None, out: int) -> None:
+        """Room for the rows of learned positions."""
+        if positions is not None:
+            self._share("places", self._slots[out][0], 0, 1)
+
     def moe(self, source: int, router: int, gate: WeightMeta, *rest: Any) -> None:
         """Room for each chosen expert's input, hidden state and output."""
         *_, num_experts_per_tok, _, _, _, residual = rest
@@ -76,10 +81,13 @@ class _TapeOfSizes:
             ("inner", gate.shape[-2], parts),
             ("expert_out", self._slots[residual][0], 0),
         ):
-            key = (role, columns, count, num_experts_per_tok)
-            if key not in self._shared:
-                self._shared.add(key)
-                self.slot(columns, count, num_experts_per_tok)
+            self._share(role, columns, count, num_experts_per_tok)
+
+    def _share(self, role: str, width: int, int8_parts: int, ranks: int) -> None:
+        key = (role, width, int8_parts, ranks)
+        if key not in self._shared:
+            self._shared.add(key)
+            self.slot(width, int8_parts, ranks)
 
     def _scratch(self, nbytes: int) -> None:
         self.scratch_bytes += nbytes + _ALIGNMENT
