@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from ingle import LLM
+from ingle.backends import make_backend
+from ingle.errors import IngleError
 from ingle.ops import Batch, KvLayout
 from ingle.runtime.kv import KvPool, KvSequence
 
@@ -37,6 +39,8 @@ def test_a_forked_child_is_told_and_does_not_hang(tiny_llama: Callable[..., Path
     script = """
 import os, sys
 from ingle import LLM
+from ingle.backends import make_backend
+from ingle.errors import IngleError
 llm = LLM(sys.argv[1], threads=2, context=64)
 llm.logits([1, 2, 3])
 child = os.fork()
@@ -54,18 +58,22 @@ os.waitpid(child, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
-def test_too_many_threads_are_an_error_and_no_abort() -> None:
+def test_threads_that_the_system_refuses_are_an_error_and_no_abort() -> None:
     script = """
 import resource
-from ingle.backends import make_backend
-from ingle.errors import IngleError
+from ingle import _native
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 try:
-    make_backend("cpu", 1024)
-except IngleError as error:
-    print(error)
+    _native.Pool(1024)
+except RuntimeError as error:
+    print("refused:", error)
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
-    assert "[threads] the system must grant 1024 threads" in done.stdout
+    assert done.stdout.startswith("refused:")
+
+
+def test_far_more_threads_than_cores_are_refused() -> None:
+    with pytest.raises(IngleError, match=r"\[threads\] count must be from 1 to \d+ on \d+ usable"):
+        make_backend("cpu", 100_000)

@@ -28,6 +28,7 @@ from ingle.numerics import Format
 from ingle.ops import Batch, KvLayout, Model, Weight
 from ingle.ops.protocol import run_model
 
+_THREADS_PER_CORE = 8  # beyond that a forward spends its time in changing threads
 MAX_ROWS = 512  # tokens of one forward; longer prompts come in chunks
 
 
@@ -40,9 +41,12 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(self, threads: int | None = None, exact: bool = False) -> None:
-        count = usable_cores() if threads is None else threads
-        if not 1 <= count <= 1024:
-            raise IngleError("threads", f"count must be from 1 to 1024, but got {count}")
+        cores = usable_cores()
+        count = cores if threads is None else threads
+        most = cores * _THREADS_PER_CORE
+        if not 1 <= count <= most:
+            rule = f"count must be from 1 to {most} on {cores} usable cores, but got {count}"
+            raise IngleError("threads", rule, "threads beyond the cores only wait for each other")
         self.kernels = choose_kernels()
         self.exact = exact
         try:
