@@ -1,6 +1,7 @@
 """Owns the vocabulary between a model and a backend: operations, shapes, batches, KV layout."""
 
 from ingle.ops.batch import Batch, KvStore, KvView
+from ingle.ops.constraint import TokenConstraint
 from ingle.ops.protocol import (
     Activation,
     Backend,
@@ -36,6 +37,7 @@ __all__ = [
     "RopeTable",
     "Rotation",
     "Routing",
+    "TokenConstraint",
     "Weight",
     "WeightMeta",
     "X",

@@ -72,27 +72,30 @@ class Engine:
         ids = list(request.prompt_ids)
         room = self.context_tokens - len(request.prompt_ids)
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
-        sampler = Sampler(request.sampling, self.model.vocab_size, request.prompt_ids)
+        vocab_size = self.model.vocab_size
+        sampler = Sampler(request.sampling, vocab_size, request.prompt_ids, request.constraint)
         started = perf_counter()
         holder = object()
         logits, progress.cached_tokens = self._continue(ids, request, holder)
-        token = sampler.draw(logits)
+        drawn = _draw(sampler, logits, request)
         progress.prompt_s = perf_counter() - started
         progress.finish_reason = FinishReason.LENGTH
-        for count in range(1, limit + 1):
-            progress.completion_tokens = count
-            if token in request.stop_ids:
-                progress.finish_reason = FinishReason.STOP
-                return
-            if request.logprobs is not None:
-                progress.logprobs.append(token_logprobs(logits, token, request.logprobs))
-            yield token
-            if count < limit:
-                started = perf_counter()
-                ids.append(token)
-                logits, _ = self._continue(ids, request, holder)
-                token = sampler.draw(logits)
-                progress.decode_s += perf_counter() - started
+        while True:
+            for token in drawn:
+                progress.completion_tokens += 1
+                if token in request.stop_ids:
+                    progress.finish_reason = FinishReason.STOP
+                    return
+                if request.logprobs is not None:
+                    progress.logprobs.append(token_logprobs(logits, token, request.logprobs))
+                yield token
+                if progress.completion_tokens == limit:
+                    return
+            started = perf_counter()
+            ids += drawn
+            logits, _ = self._continue(ids, request, holder)
+            drawn = _draw(sampler, logits, request)
+            progress.decode_s += perf_counter() - started
 
     def _continue(
         self, ids: Sequence[int], request: Request, holder: object
@@ -167,6 +170,13 @@ def check_experts(count: int, available: int) -> None:
         raise UnsupportedError(where, rule, "leave the number of experts out")
     if not isinstance(count, int) or not 1 <= count <= available:
         raise IngleError(where, f"the count must be from 1 to {available}, but got {count!r:.60}")
+
+
+def _draw(sampler: Sampler, logits: NDArray[np.float32], request: Request) -> list[int]:
+    """The next token, and those that a constraint makes follow it: they are run as one chunk."""
+    token = sampler.draw(logits)
+    alone = token in request.stop_ids or request.logprobs is not None
+    return [token] if alone else [token, *sampler.forced()]
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

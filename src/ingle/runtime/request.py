@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ingle.errors import IngleError
+from ingle.ops import TokenConstraint
 
 MAX_LOGPROBS = 20  # alternatives per token, as in OpenAI's API
 _SEEDS = 1 << 64
@@ -78,7 +79,8 @@ class Request:
 
     max_tokens None: until a stop id or the context's end. logprobs: that many alternatives are
     reported with each token's log-probability, 0 the token's alone, None nothing.
-    num_experts_per_tok None: as many as the model was made for.
+    num_experts_per_tok None: as many as the model was made for. constraint: what the answer may
+    say, from its first token on; it is used up by one generation.
     """
 
     prompt_ids: Sequence[int]
@@ -87,6 +89,7 @@ class Request:
     stop_ids: frozenset[int] = frozenset()
     logprobs: int | None = None
     num_experts_per_tok: int | None = None
+    constraint: TokenConstraint | None = None
 
     def __post_init__(self) -> None:
         if not len(self.prompt_ids):

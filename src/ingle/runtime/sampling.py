@@ -3,7 +3,7 @@
 The same logits and seed draw the same token by any number of threads and on any machine: random
 bits come from PCG64 (O'Neill 2014), sums are float64 in a fixed order. (Machines may differ in the
 last bit of an exp, which moves a draw once in some 10^12.) Order of the steps: bias and penalties,
-temperature, top_k, top_p, min_p, typical_p; as in transformers.
+constraint, temperature, top_k, top_p, min_p, typical_p; as in transformers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingle.errors import IngleError
+from ingle.ops import TokenConstraint
 from ingle.runtime.filters import Indices, Scores, filters_of
 from ingle.runtime.penalties import Penalties
 from ingle.runtime.request import SamplingParams
@@ -26,9 +27,14 @@ class Sampler:
     """Draws for one request; holds its random state and what it has drawn."""
 
     def __init__(
-        self, params: SamplingParams, vocab_size: int, prompt_ids: Sequence[int] = ()
+        self,
+        params: SamplingParams,
+        vocab_size: int,
+        prompt_ids: Sequence[int] = (),
+        constraint: TokenConstraint | None = None,
     ) -> None:
         self.params = params
+        self._constraint = constraint
         self._penalties = Penalties(params, vocab_size, prompt_ids)
         self._random = np.random.PCG64(params.seed)
         self._scores = np.empty(vocab_size, np.float64)
@@ -36,20 +42,53 @@ class Sampler:
     def draw(self, logits: NDArray[np.float32]) -> int:
         """A token id from float32 (vocab_size,). Ties of the likeliest go to the lower id.
 
-        Raises IngleError when no token has a finite logit, or one has NaN or +infinity.
+        Raises IngleError when no token has a finite logit, or one has NaN or +infinity, and when
+        the constraint allows none.
         """
         self._scores[:] = logits
         self._penalties.apply(self._scores)
-        token = self._draw(self._scores)
-        self._penalties.note(token)
+        allowed = self._allowed()
+        if allowed is None:
+            token = self._draw(self._scores)
+        else:
+            token = int(allowed[self._draw(self._scores[allowed])])
+        self._note(token)
         return token
+
+    def forced(self) -> list[int]:
+        """The ids that the constraint lets come next without a choice; they count as drawn.
+
+        They need no logits, so a caller may run them together; one who wants each token's logits
+        calls `draw` instead, which draws the same.
+        """
+        ids = [] if self._constraint is None else list(self._constraint.forced())
+        for token in ids:
+            self._note(token)
+        return ids
+
+    def _note(self, token: int) -> None:
+        self._penalties.note(token)
+        if self._constraint is not None:
+            self._constraint.advance(token)
+
+    def _allowed(self) -> Indices | None:
+        """The ids that the constraint allows, ascending; None for all."""
+        bits = None if self._constraint is None else self._constraint.mask()
+        if bits is None:
+            return None
+        flags = np.unpackbits(bits, count=len(self._scores), bitorder="little")
+        allowed = np.flatnonzero(flags.view(np.bool_))
+        if not len(allowed):
+            rule = "a token must be allowed next, but got none"
+            raise IngleError("constraint", rule, "the model's vocabulary may lack what is asked")
+        return allowed
 
     def _draw(self, logits: Scores) -> int:
         likeliest = int(np.argmax(logits))
         if not math.isfinite(logits[likeliest]):
             rule = f"the likeliest token must have a finite logit, but got {logits[likeliest]}"
             raise IngleError("logits", rule, "the model's file may be damaged")
-        if self.params.temperature == 0 or self.params.top_k == 1:
+        if self.params.temperature == 0 or self.params.top_k == 1 or len(logits) == 1:
             return likeliest
         ids, scores = _survivors(logits, self.params)
         chosen = pick(np.exp(scores, out=scores), self._uniform())
