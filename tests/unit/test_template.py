@@ -246,7 +246,7 @@ def test_wrong_messages_are_named(messages: Any, where: str) -> None:
     "message",
     [
         {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "assistant", "content": None, "tool_calls": [{"type": "custom"}]},
     ],
 )
 def test_later_features_are_refused(message: dict[str, Any]) -> None:
