@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ingle import __version__
-from ingle.cli import keeping, planning
+from ingle.cli import keeping, measuring, planning
 from ingle.cli.failure import exit_code, guarded
 from ingle.cli.run_command import run
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(keeping.app)
 app.add_typer(planning.app)
+app.add_typer(measuring.app)
 
 
 def _tell_version(wanted: bool) -> None:

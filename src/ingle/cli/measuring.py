@@ -1,0 +1,63 @@
+"""Owns the grammar of the commands that measure models: eval, imatrix, formats, report.
+
+Each command's work has a file, which loads when the command runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ingle.cli.failure import guarded
+
+app = typer.Typer()
+
+
+@app.command("eval")
+@guarded
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A file, folder or known name.")],
+    text: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Text to predict, UTF-8.")
+    ] = None,
+    context: Annotated[int, typer.Option(help="Tokens of a window.")] = 512,
+    chunks: Annotated[
+        int | None, typer.Option(metavar="N", help="Windows, from the text's beginning.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="REF", help="A reference: a model, or saved logits.")
+    ] = None,
+    save_logits: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Keep what the model said, as a reference.")
+    ] = None,
+    top: Annotated[
+        int,
+        typer.Option(metavar="N", help="Ids kept per position; 0: all, in llama.cpp's form."),
+    ] = 256,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Keep the model's activations in float32.")
+    ] = False,
+    exact_reference: Annotated[
+        bool, typer.Option("--exact-reference", help="Keep the reference's in float32.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    backend: Annotated[str, typer.Option(metavar="cpu|reference", help="What computes.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how well a model predicts a text, and how far it is from a reference."""
+    from ingle.cli.eval import Wishes, evaluate_model
+
+    wishes = Wishes(
+        text,
+        context,
+        chunks,
+        against,
+        save_logits,
+        top,
+        exact,
+        exact_reference,
+        threads,
+        backend,
+    )
+    evaluate_model(model, wishes, as_json)

@@ -1,0 +1,170 @@
+"""Owns the numbers of one prediction: how surprised a model was, how far it is from another.
+
+Kullback-Leibler divergence is D(P || Q) = sum P log(P / Q) in nats, P the reference. It does not
+know windows or files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Reals = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+LEAST_PROBABILITY = 1e-30
+
+
+class Distributions(Protocol):
+    """What a reference says of some rows."""
+
+    def divergence_to(self, logits: Softmax) -> Reals:
+        """D(reference || logits) of each row."""
+
+    def top_ids(self) -> Ids:
+        """The most likely id of each row."""
+
+    def log_probabilities(self, ids: Ids) -> Reals:
+        """Of the id that came next in each row."""
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Rows of logits, float32 (R, vocab_size), read as distributions."""
+
+    logits: Floats
+
+    @cached_property
+    def _highest(self) -> Floats:
+        return self.logits.max(axis=1)
+
+    @cached_property
+    def exponentials(self) -> Floats:
+        """exp(logit - highest), float32 (R, vocab_size)."""
+        return np.exp(self.logits - self._highest[:, None])
+
+    @cached_property
+    def totals(self) -> Reals:
+        """Sums of the exponentials (R,)."""
+        return self.exponentials.sum(axis=1, dtype=np.float64)
+
+    @cached_property
+    def log_totals(self) -> Reals:
+        """log sum exp of each row (R,): a log-probability is a logit less this."""
+        return self._highest.astype(np.float64) + np.log(self.totals)
+
+    def top_ids(self) -> Ids:
+        """The most likely id of each row."""
+        return np.argmax(self.logits, axis=1)
+
+    def log_probabilities(self, ids: Ids) -> Reals:
+        """Of one id of each row (R,), or of several (R, n)."""
+        chosen = np.take_along_axis(self.logits, ids.reshape(len(ids), -1), axis=1)
+        logs: Reals = chosen.astype(np.float64) - self.log_totals[:, None]
+        return logs.reshape(ids.shape)
+
+    def divergence_to(self, logits: Softmax) -> Reals:
+        """D(self || logits) of each row."""
+        weighted = self.exponentials * (self.logits - logits.logits)
+        means = weighted.sum(axis=1, dtype=np.float64) / self.totals
+        divergence: Reals = means - (self.log_totals - logits.log_totals)
+        return divergence
+
+
+@dataclass(frozen=True)
+class TopRows:
+    """The most likely ids of each row, best first, with log-probabilities; the rest is one lump.
+
+    Over that partition the divergence is a lower bound of the whole (data-processing inequality).
+    """
+
+    ids: NDArray[np.uint32]  # (R, kept)
+    logs: Floats  # (R, kept)
+    next_logs: Floats  # (R,), of the id that came next, kept or not
+
+    def top_ids(self) -> Ids:
+        """The most likely id of each row."""
+        return self.ids[:, 0].astype(np.int64)
+
+    def log_probabilities(self, ids: Ids) -> Reals:
+        """Of the ids that came next; they are as they were when the rows were kept."""
+        return self.next_logs.astype(np.float64)
+
+    def divergence_to(self, logits: Softmax) -> Reals:
+        """D over the kept ids and the lump."""
+        theirs = logits.log_probabilities(self.ids.astype(np.int64))
+        ours = self.logs.astype(np.float64)
+        rest, other = _rest(np.exp(ours)), _rest(np.exp(theirs))
+        lump = rest * (np.log(rest) - np.log(other))
+        kept: Reals = (np.exp(ours) * (ours - theirs)).sum(axis=1)
+        return kept + lump
+
+    @classmethod
+    def of(cls, logits: Softmax, next_ids: Ids, kept: int) -> TopRows:
+        """The `kept` most likely ids of each row; ties go to the lower id."""
+        kept = min(kept, logits.logits.shape[1])
+        ids = np.argpartition(-logits.logits, kept - 1, axis=1)[:, :kept]
+        ids.sort(axis=1)
+        chosen = np.take_along_axis(logits.logits, ids, axis=1)
+        order = np.argsort(-chosen, axis=1, kind="stable")
+        best = np.take_along_axis(ids, order, axis=1)
+        logs = logits.log_probabilities(best).astype(np.float32)
+        return cls(
+            best.astype(np.uint32), logs, logits.log_probabilities(next_ids).astype(np.float32)
+        )
+
+
+@dataclass(frozen=True)
+class SteppedRows:
+    """Every log-probability in 65,536 steps of each row's range, as llama.cpp keeps them.
+
+    Those more than 16 below the best share the lowest step; below exp(-16) they count as nothing.
+    """
+
+    codes: NDArray[np.uint16]  # (R, vocab_size)
+    scale: Floats  # (R,)
+    lowest: Floats  # (R,)
+
+    _FLOOR = -16.0
+
+    @cached_property
+    def _logs(self) -> Floats:
+        return self.codes * self.scale[:, None] + self.lowest[:, None]
+
+    def top_ids(self) -> Ids:
+        """The most likely id of each row."""
+        return np.argmax(self.codes, axis=1)
+
+    def log_probabilities(self, ids: Ids) -> Reals:
+        """Of one id of each row."""
+        return np.take_along_axis(self._logs, ids[:, None], axis=1)[:, 0].astype(np.float64)
+
+    def divergence_to(self, logits: Softmax) -> Reals:
+        """As llama.cpp sums it."""
+        difference = self._logs - logits.logits
+        counted = np.where(self._logs > self._FLOOR, np.exp(self._logs), np.float32(0))
+        mass = counted.sum(axis=1, dtype=np.float64)
+        summed: Reals = (counted * difference).sum(axis=1, dtype=np.float64)
+        return summed + mass * logits.log_totals
+
+    @classmethod
+    def of(cls, logits: Softmax) -> SteppedRows:
+        """Rounded to the nearest step, ties to even."""
+        x = logits.logits
+        highest = x.max(axis=1)
+        low = np.maximum(x.min(axis=1), highest - np.float32(16))
+        scale = ((highest - low) / np.float32(65535)).astype(np.float32)
+        inverse = np.where(scale > 0, np.float32(1) / np.where(scale > 0, scale, 1), 0)
+        codes = np.rint(np.maximum(x - low[:, None], 0) * inverse[:, None].astype(np.float32))
+        lowest = (low - logits.log_totals).astype(np.float32)
+        return cls(np.minimum(codes, 65535).astype(np.uint16), scale, lowest)
+
+
+def _rest(probabilities: Reals) -> Reals:
+    """What the rows leave of 1, kept above 0."""
+    return np.maximum(1.0 - probabilities.sum(axis=1), LEAST_PROBABILITY)
