@@ -1,0 +1,1 @@
+"""Owns making smaller models: importance, recipes, encoders, the job that writes them."""
