@@ -166,12 +166,45 @@ def test_mistakes_are_told_and_exit_2(ingle: Any, words: list[str], told: str) -
     assert len(ended.err.splitlines()) <= 2
 
 
-@pytest.mark.parametrize("words", [["--no-such-option"], ["Hi", "--seed", "x"]])
-def test_wrong_usage_exits_2(ingle: Any, words: list[str]) -> None:
-    ended = ingle("run", *words)
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["run", "Hi", "--temprature", "1"],
+            "[--temprature] an option must be one that `ingle run` has, but got --temprature.\n"
+            "hint: did you mean --temperature?",
+        ),
+        (["run", "--no-such-thing"], "hint: `ingle run -h` lists them"),
+        (["run", "Hi", "--seed", "x"], "[--seed] the value must be a whole number, but got 'x'."),
+        (["run", "Hi", "--seed=1.5"], "[--seed] the value must be a whole number, but got '1.5'."),
+        (
+            ["run", "Hi", "--min-p", "x"],
+            "[--min-p] the value must be a number, but got 'x'.\nhint: see `ingle run -h`",
+        ),
+        (["run", "Hi", "--seed"], "[--seed] the option needs a value after it, but got none."),
+        (["run", "Hi", "--raw=1"], "[--raw] the option stands alone, but got a value."),
+        (["create", "x", "-f"], "[-f] the option needs a value after it, but got none."),
+        (["show"], "[NAME] `ingle show` needs it, but got none.\nhint: `ingle show -h` shows"),
+        (["cp", "a"], "[NEW] `ingle cp` needs it, but got none."),
+        (["rm"], "[NAME] `ingle rm` needs it, but got none."),
+        (["list", "all"], "[ingle list] the command takes fewer words, but got 'all' too."),
+        (["runn", "Hi"], "[ingle] a command must be a known one, but got 'runn'.\nhint: did you"),
+        (["--fast"], "[--fast] an option must be one that `ingle` has, but got --fast."),
+    ],
+)
+def test_wrong_usage_is_told_in_two_lines_and_exits_2(
+    ingle: Any, words: list[str], told: str
+) -> None:
+    ended = ingle(*words)
     assert (ended.code, ended.out) == (2, "")
-    assert "Usage:" in ended.err
-    assert "Traceback" not in ended.err
+    assert ended.err.startswith(told) or told in ended.err
+    assert [line[:1] for line in ended.err.splitlines()] == ["[", "h"]
+
+
+def test_ingle_alone_shows_its_help(ingle: Any) -> None:
+    ended = ingle()
+    assert (ended.code, ended.out) == (2, "")
+    assert "Commands:" in ended.err
 
 
 def test_a_bug_is_one_line_and_exits_1(ingle: Any) -> None:

@@ -16,8 +16,9 @@ import typer
 
 from ingle import __version__
 from ingle.cli import keeping, measuring, planning
-from ingle.cli.failure import exit_code, guarded
+from ingle.cli.failure import INTERRUPTED, MISTAKE, exit_code, guarded
 from ingle.cli.run_command import run
+from ingle.cli.usage import UsageError, help_asked, mistake
 
 app = typer.Typer(
     help="Run large open models on the machine you own.",
@@ -133,7 +134,20 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 still shows text
+    sys.exit(_run())
+
+
+def _run() -> int:
+    """Do what the command line says; the exit code."""
     try:
-        app(prog_name="ingle")
+        code = app(prog_name="ingle", standalone_mode=False)
+    except UsageError as error:
+        if (text := help_asked(error)) is not None:
+            print(text, file=sys.stderr)
+            return MISTAKE
+        return exit_code(mistake(error, sys.argv[1:]))
+    except typer.Abort:
+        return INTERRUPTED
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(exit_code(error))
+        return exit_code(error)
+    return code if isinstance(code, int) else 0
