@@ -1,0 +1,60 @@
+"""Owns `ToolChoice`: whether a model may, must or must not call tools, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from ingle.chat.tools.tool import Tool
+from ingle.errors import IngleError
+
+Mode = Literal["auto", "none", "required"]
+
+_SYNONYMS: Mapping[str, Mode] = {
+    "auto": "auto",
+    "none": "none",
+    "required": "required",
+    "any": "required",  # Anthropic's word
+}
+_NAMING = ("function", "tool")
+
+
+@dataclass(frozen=True)
+class ToolChoice:
+    """mode: "auto" leaves it to the model, "none" forbids calls, "required" asks for one.
+
+    tools: those that may be called; of one that was named, that one alone.
+    """
+
+    mode: Mode
+    tools: tuple[Tool, ...]
+
+    @classmethod
+    def of(cls, choice: Any, tools: Sequence[Tool]) -> Self:
+        """From "auto", "none", "required", or a tool by name as OpenAI and Anthropic write it.
+
+        None is "auto" where there are tools. Raises IngleError for a choice that nobody knows, a
+        tool that was not declared, and a demand to call where there is none.
+        """
+        if isinstance(choice, Mapping) and choice.get("type") in _SYNONYMS:
+            choice = choice["type"]
+        if choice is None or (isinstance(choice, str) and choice in _SYNONYMS):
+            mode = _SYNONYMS["auto" if choice is None else choice]
+            if mode == "required" and not tools:
+                raise IngleError("tool_choice", "there must be tools to choose, but got none")
+            return cls(mode if tools else "none", tuple(tools) if mode != "none" else ())
+        name = _named(choice)
+        found = tuple(tool for tool in tools if tool.name == name)
+        if not found:
+            known = ", ".join(tool.name for tool in tools) or "none"
+            rule = f"it must be auto, none, required or a declared tool, but got {choice!r:.80}"
+            raise IngleError("tool_choice", rule, f"declared tools: {known}")
+        return cls("required", found)
+
+
+def _named(choice: Any) -> Any:
+    if isinstance(choice, Mapping) and choice.get("type") in _NAMING:
+        inner = choice.get("function", choice)
+        return inner.get("name") if isinstance(inner, Mapping) else None
+    return choice
