@@ -139,8 +139,26 @@ public:
         const MoeShape shape{static_cast<int>(gate.matrix->num_matrices), num_experts_per_tok,
                              routing == "softmax_of_top_k" ? Routing::SoftmaxOfTopK : Routing::TopKOfSoftmax,
                              renormalize, activation_named(activation)};
+        last_experts_ = shape.num_experts;
         tape_.moe(in, router, shape, stack(gate, gate_bias), stack(up, up_bias),
                   stack(down, down_bias), residual);
+    }
+
+    void watch(int in, Writable<double, 2> sums, Writable<int64_t, 1> counts) {
+        require(sums.shape(0) == 1 && counts.shape(0) == 1 &&
+                    static_cast<int64_t>(sums.shape(1)) == width(in),
+                "sums must be (1, width) and counts (1,)");
+        tape_.watch(in, keep(sums), keep(counts));
+    }
+    void watch_experts(int in, Writable<double, 2> in_sums, Writable<double, 2> inner_sums,
+                       Writable<int64_t, 1> counts) {
+        const size_t experts = counts.shape(0);
+        require(static_cast<int>(experts) == last_experts_ && in_sums.shape(0) == experts &&
+                    inner_sums.shape(0) == experts &&
+                    static_cast<int64_t>(in_sums.shape(1)) == width(in) &&
+                    static_cast<int64_t>(inner_sums.shape(1)) == tape_.last_inner_width(),
+                "sums must be (experts, width) and counts (experts,)");
+        tape_.watch_experts(in, keep(in_sums), keep(inner_sums), keep(counts));
     }
 
     void run(Array<int32_t, 1> ids, Array<int32_t, 1> positions, Array<int32_t, 1> sequences,
@@ -205,7 +223,19 @@ private:
         return a.data();
     }
 
+    double* keep(const Writable<double, 2>& a) {
+        kept_sums_.push_back(a);
+        return a.data();
+    }
+    int64_t* keep(const Writable<int64_t, 1>& a) {
+        kept_counts_.push_back(a);
+        return a.data();
+    }
+
     Tape tape_;
+    int last_experts_ = 0;
+    std::vector<Writable<double, 2>> kept_sums_;
+    std::vector<Writable<int64_t, 1>> kept_counts_;
     std::vector<Array<uint8_t, 2>> kept_tiles_;
     std::vector<Array<float, 1>> kept_vectors_;
     std::vector<Array<float, 2>> kept_tables_;
@@ -265,6 +295,8 @@ void bind_engine(nb::module_& m) {
         .def("attend", &BoundTape::attend, "qkv"_a, "shape"_a, "sinks"_a.none(), "out"_a)
         .def("gate_up", &BoundTape::gate_up, "source"_a, "gate"_a.none(), "gate_bias"_a.none(), "up"_a, "up_bias"_a.none(), "activation"_a, "out"_a)
         .def("moe", &BoundTape::moe, "source"_a, "router"_a, "gate"_a, "gate_bias"_a.none(), "up"_a, "up_bias"_a.none(), "down"_a, "down_bias"_a.none(), "num_experts_per_tok"_a, "routing"_a, "renormalize"_a, "activation"_a, "residual"_a)
+        .def("watch", &BoundTape::watch, "source"_a, "sums"_a, "counts"_a, "sums (1, width) += squares of the slot's rows; counts (1,) += rows.")
+        .def("watch_experts", &BoundTape::watch_experts, "source"_a, "in_sums"_a, "inner_sums"_a, "counts"_a, "The same per expert (experts, width), of the moe just recorded: into gate and up, into down.")
         .def("run", &BoundTape::run, "ids"_a, "positions"_a, "sequences"_a, "output_rows"_a, "groups"_a, "num_sequences"_a, "logits"_a, "num_experts_per_tok"_a = 0)
         .def("max_rows", &BoundTape::max_rows, "num_experts_per_tok"_a, "Tokens that one run can take; 0 experts: as recorded.")
         .def_prop_ro("scratch_bytes", &BoundTape::scratch_bytes)

@@ -1,29 +1,10 @@
 // Steps of a mixture of experts: route, group tokens by expert, gate + up + activation, down, combine.
 #include <array>
 
+#include "engine/experts.h"
 #include "engine/step.h"
 
 namespace ingle {
-
-// Who goes where. A (token, rank) pair has an entry in the order of experts, then of tokens.
-struct MoeBuffers {
-    MoeBuffers(int experts, int64_t max_pairs) : num_experts(experts), capacity(max_pairs) {
-        ids.resize(max_pairs);
-        weights.resize(max_pairs);
-        entry.resize(max_pairs);
-        token.resize(max_pairs);
-        start.resize(experts + 1);
-        active.reserve(experts);
-    }
-    int num_experts;
-    int64_t capacity;
-    std::vector<int32_t> ids;    // (tokens, ranks): expert
-    std::vector<float> weights;  // (tokens, ranks)
-    std::vector<int32_t> entry;  // (tokens, ranks): position in the grouped rows
-    std::vector<int32_t> token;  // (entries,)
-    std::vector<int32_t> start;  // (experts + 1,): first entry of each expert
-    std::vector<int32_t> active;  // experts with at least one entry
-};
 
 namespace {
 
@@ -202,6 +183,7 @@ void Tape::moe(int in, int router, const MoeShape& shape, const ExpertStack& gat
     const int int8_in = at(in).int8_parts ? 1 : 0;
     const Slot gathered = scratch_slot("gathered", at(in).width, int8_in);
     const Slot inner = scratch_slot("inner", hidden, int8_in);
+    last_moe_ = {buffers, inner};
     const Slot expert_out = scratch_slot("expert_out", at(residual).width, 0);
 
     const auto add = [&](auto step) {

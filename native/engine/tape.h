@@ -105,6 +105,13 @@ public:
     void moe(int in, int router, const MoeShape& shape, const ExpertStack& gate,
              const ExpertStack& up, const ExpertStack& down, int residual);
 
+    // Watching changes no activation; see capture.cpp. What is written to must outlive the tape.
+    // sums (width,) += squares of every row of `in`; *count += rows.
+    void watch(int in, double* sums, int64_t* count);
+    // After moe(in, ...): the same per expert, of what went into gate and up and of what went into
+    // down; sums (experts, width), counts (experts,).
+    void watch_experts(int in, double* in_sums, double* inner_sums, int64_t* counts);
+
     // Checks the batch against what was recorded; throws std::invalid_argument.
     void check(const BatchView& batch) const;
     void run(const BatchView& batch);
@@ -113,6 +120,7 @@ public:
     int64_t max_batch_rows(int num_experts_per_tok) const;
     int64_t scratch_bytes() const { return scratch_bytes_; }
     int64_t width(int slot) const { return at(slot).width; }
+    int64_t last_inner_width() const { return last_moe_.inner.width; }
     int64_t num_steps() const { return static_cast<int64_t>(steps_.size()); }
 
     struct Slot {
@@ -145,6 +153,10 @@ private:
 
     std::map<std::tuple<std::string, int64_t, int, int64_t>, int> shared_slots_;
     std::vector<std::shared_ptr<MoeBuffers>> moe_buffers_;
+    struct LastMoe {
+        std::shared_ptr<MoeBuffers> buffers;
+        Slot inner;  // hidden rows, in the order of entries
+    } last_moe_;
     int64_t moe_capacity_ = INT64_MAX;  // (row, rank) pairs that the smallest MoE layer holds
     int max_ranks_ = INT32_MAX, default_ranks_ = 0;
     std::vector<AttentionShape> attentions_;  // one per (group, window): what check() must see

@@ -65,6 +65,14 @@ class Tape:
 
     def moe(self, source: int, router: int, gate: Matrix, gate_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, up: Matrix, up_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, down: Matrix, down_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, num_experts_per_tok: int, routing: str, renormalize: bool, activation: str, residual: int) -> None: ...
 
+    def watch(self, source: int, sums: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+        """sums (1, width) += squares of the slot's rows; counts (1,) += rows."""
+
+    def watch_experts(self, source: int, in_sums: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], inner_sums: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+        """
+        The same per expert (experts, width), of the moe just recorded: into gate and up, into down.
+        """
+
     def run(self, ids: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], positions: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], sequences: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], output_rows: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], groups: Sequence[KvArrays], num_sequences: int, logits: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], num_experts_per_tok: int = 0) -> None: ...
 
     def max_rows(self, num_experts_per_tok: int) -> int:

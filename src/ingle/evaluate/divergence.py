@@ -41,26 +41,31 @@ class Softmax:
 
     @cached_property
     def _highest(self) -> Floats:
-        return self.logits.max(axis=1)
+        highest: Floats = self.logits.max(axis=1)
+        return highest
 
     @cached_property
     def exponentials(self) -> Floats:
         """exp(logit - highest), float32 (R, vocab_size)."""
-        return np.exp(self.logits - self._highest[:, None])
+        powers: Floats = np.exp(self.logits - self._highest[:, None])
+        return powers
 
     @cached_property
     def totals(self) -> Reals:
         """Sums of the exponentials (R,)."""
-        return self.exponentials.sum(axis=1, dtype=np.float64)
+        totals: Reals = self.exponentials.sum(axis=1, dtype=np.float64)
+        return totals
 
     @cached_property
     def log_totals(self) -> Reals:
         """log sum exp of each row (R,): a log-probability is a logit less this."""
-        return self._highest.astype(np.float64) + np.log(self.totals)
+        logs: Reals = self._highest.astype(np.float64) + np.log(self.totals)
+        return logs
 
     def top_ids(self) -> Ids:
         """The most likely id of each row."""
-        return np.argmax(self.logits, axis=1)
+        best: Ids = np.argmax(self.logits, axis=1)
+        return best
 
     def log_probabilities(self, ids: Ids) -> Reals:
         """Of one id of each row (R,), or of several (R, n)."""
@@ -93,7 +98,8 @@ class TopRows:
 
     def log_probabilities(self, ids: Ids) -> Reals:
         """Of the ids that came next; they are as they were when the rows were kept."""
-        return self.next_logs.astype(np.float64)
+        logs: Reals = self.next_logs.astype(np.float64)
+        return logs
 
     def divergence_to(self, logits: Softmax) -> Reals:
         """D over the kept ids and the lump."""
@@ -134,15 +140,19 @@ class SteppedRows:
 
     @cached_property
     def _logs(self) -> Floats:
-        return self.codes * self.scale[:, None] + self.lowest[:, None]
+        logs: Floats = self.codes * self.scale[:, None] + self.lowest[:, None]
+        return logs
 
     def top_ids(self) -> Ids:
         """The most likely id of each row."""
-        return np.argmax(self.codes, axis=1)
+        best: Ids = np.argmax(self.codes, axis=1)
+        return best
 
     def log_probabilities(self, ids: Ids) -> Reals:
         """Of one id of each row."""
-        return np.take_along_axis(self._logs, ids[:, None], axis=1)[:, 0].astype(np.float64)
+        chosen = np.take_along_axis(self._logs, ids[:, None], axis=1)
+        logs: Reals = chosen[:, 0].astype(np.float64)
+        return logs
 
     def divergence_to(self, logits: Softmax) -> Reals:
         """As llama.cpp sums it."""
@@ -167,4 +177,5 @@ class SteppedRows:
 
 def _rest(probabilities: Reals) -> Reals:
     """What the rows leave of 1, kept above 0."""
-    return np.maximum(1.0 - probabilities.sum(axis=1), LEAST_PROBABILITY)
+    rest: Reals = np.maximum(1.0 - probabilities.sum(axis=1), LEAST_PROBABILITY)
+    return rest
