@@ -1,7 +1,19 @@
 """Owns running: requests, KV pages, sampling, the engine. Token ids only."""
 
-from ingle.runtime.engine import Engine, Progress
+from ingle.runtime.engine import Engine
 from ingle.runtime.logprobs import TokenLogprobs
 from ingle.runtime.request import FinishReason, Request, SamplingParams
+from ingle.runtime.task import Progress
+from ingle.runtime.terms import BusyError, DeadlineError, Terms
 
-__all__ = ["Engine", "FinishReason", "Progress", "Request", "SamplingParams", "TokenLogprobs"]
+__all__ = [
+    "BusyError",
+    "DeadlineError",
+    "Engine",
+    "FinishReason",
+    "Progress",
+    "Request",
+    "SamplingParams",
+    "Terms",
+    "TokenLogprobs",
+]

@@ -1,137 +1,107 @@
-"""Owns running requests: prompt in chunks, then token by token. It speaks token ids only.
+"""Owns a model that runs: requests in, token ids out. It speaks token ids only.
 
-One sequence at a time. The keys and values of the last sequence stay, so a prompt that continues
-it (the next turn of a chat) computes only what is new; the logits are the same bits either way.
-Generations that take turns compute anew what the other displaced, and so disturb only its speed.
+Many sequences run together (`scheduler`). The keys and values of what was computed stay as long as
+there is room, so a prompt that continues it, such as the next turn of a chat, computes only what is
+new; the logits are the same bits either way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from threading import Lock
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingle.errors import IngleError, UnsupportedError
-from ingle.ops import Backend, Batch, KvLayout, Model
-from ingle.runtime.kv import KvPool, KvSequence, check_context
-from ingle.runtime.logprobs import TokenLogprobs, token_logprobs
-from ingle.runtime.request import FinishReason, Request
-from ingle.runtime.sampling import Sampler
+from ingle.ops import Backend, KvLayout, Model
+from ingle.runtime.kv import KvPool, check_context
+from ingle.runtime.pages import PagePool
+from ingle.runtime.prefix import PrefixIndex
+from ingle.runtime.request import Request
+from ingle.runtime.scheduler import Scheduler
+from ingle.runtime.task import Generation, Progress, Scoring, Task, Warming
+from ingle.runtime.terms import Terms
 
 CHUNK_TOKENS = 512
-
-
-@dataclass
-class Progress:
-    """What a running generation has done so far; times in seconds."""
-
-    prompt_tokens: int
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_s: float = 0.0
-    decode_s: float = 0.0
-    finish_reason: FinishReason = FinishReason.CANCELLED
-    logprobs: list[TokenLogprobs] = field(default_factory=list)  # of the tokens handed out
+MAX_RUNNING = 64  # sequences at a time, if their pages are there
+MAX_WAITING = 256
+USUAL = Terms()
 
 
 class Engine:
-    """A model in a backend with room for `context_tokens` of one sequence."""
+    """A model in a backend with room for `sequences` of `context_tokens` each.
 
-    def __init__(self, model: Model, backend: Backend, context_tokens: int) -> None:
+    cache_bytes: of pages more than that, for prefixes that may come again; what running sequences
+    leave free serves them too. Any thread may call; one computes at a time, for all that wait.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        backend: Backend,
+        context_tokens: int,
+        sequences: int = 1,
+        cache_bytes: int = 0,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
         check_context(context_tokens, model.max_position_embeddings)
         self.model = model
         self.backend = backend
         self.context_tokens = context_tokens
-        self._layout = KvLayout(model.attention_shapes)
-        self._reusable = all(group.window == 0 for group in self._layout.groups)
-        self._pool = KvPool(self._layout, context_tokens, CHUNK_TOKENS)
-        self._sequence = KvSequence(self._pool)
-        self._cached_ids: list[int] = []
-        self._num_experts_per_tok: int | None = None  # what the cache was computed with
-        self._holder: object = None  # the generation whose sequence is in the cache
-        self._step = Lock()  # around each use of the cache
+        self.store = KvPool(
+            KvLayout(model.attention_shapes), context_tokens, CHUNK_TOKENS, sequences, cache_bytes
+        )
+        self.pool = PagePool(self.store)
+        self.index = PrefixIndex(self.pool)
+        self.scheduler = Scheduler(model, backend, self.pool, self.index, MAX_RUNNING, max_waiting)
+        self._step = Lock()  # around each use of the scheduler
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits after each of `ids`, from an empty context: float32 (len(ids), vocab_size)."""
         self._check_ids(ids)
         out = np.empty((len(ids), self.model.vocab_size), np.float32)
-        with self._step:
-            self._cached_ids, self._num_experts_per_tok, self._holder = [], None, None
-            for start in range(0, len(ids), CHUNK_TOKENS):
-                chunk = ids[start : start + CHUNK_TOKENS]
-                out[start : start + len(chunk)] = self._forward(chunk, start, range(len(chunk)))
+        self._run(Scoring(ids, out))
         return out
 
+    def warm(self, ids: Sequence[int]) -> None:
+        """Computes a prefix that is likely to be asked for, unless it is at hand."""
+        self._check_ids(ids)
+        self._run(Warming(ids, None, USUAL))
+
     def generate(self, request: Request, progress: Progress) -> Iterator[int]:
-        """Token ids as they are drawn, without the stop id. `progress` is kept up to date."""
+        """Token ids as they are drawn, without the stop id. `progress` is kept up to date.
+
+        Whoever reads computes: for all that wait for a token, and not ahead of anybody.
+        """
+        task = self.submit(request, progress)
+        try:
+            while (token := self._next(task)) is not None:
+                yield token
+                task.num_read += 1
+        finally:
+            self.cancel(task)
+
+    def submit(self, request: Request, progress: Progress, terms: Terms = USUAL) -> Generation:
+        """A generation in the line. Raises IngleError, BusyError when too many wait."""
         self.check(request)
-        ids = list(request.prompt_ids)
         room = self.context_tokens - len(request.prompt_ids)
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
-        vocab_size = self.model.vocab_size
-        sampler = Sampler(request.sampling, vocab_size, request.prompt_ids, request.constraint)
-        started = perf_counter()
-        holder = object()
-        logits, progress.cached_tokens = self._continue(ids, request, holder)
-        drawn = _draw(sampler, logits, request)
-        progress.prompt_s = perf_counter() - started
-        progress.finish_reason = FinishReason.LENGTH
-        while True:
-            for token in drawn:
-                progress.completion_tokens += 1
-                if token in request.stop_ids:
-                    progress.finish_reason = FinishReason.STOP
-                    return
-                if request.logprobs is not None:
-                    progress.logprobs.append(token_logprobs(logits, token, request.logprobs))
-                yield token
-                if progress.completion_tokens == limit:
-                    return
-            started = perf_counter()
-            ids += drawn
-            logits, _ = self._continue(ids, request, holder)
-            drawn = _draw(sampler, logits, request)
-            progress.decode_s += perf_counter() - started
-
-    def _continue(
-        self, ids: Sequence[int], request: Request, holder: object
-    ) -> tuple[NDArray[np.float32], int]:
-        """Logits after the last of `ids`, and how many of them were in the cache."""
+        # A prompt that fills the context has one token, which is never computed, as its answer.
+        task = Generation(request, progress, max(1, limit), self.model.vocab_size, terms)
         with self._step:
-            kept = len(self._cached_ids)
-            if self._holder is not holder:
-                self._use_experts(request.num_experts_per_tok)
-                kept = _common_prefix(ids[:-1], self._cached_ids) if self._reusable else 0
-                self._holder = holder
-            return self._extend(ids, kept), kept
+            self.scheduler.submit(task)
+        return task
 
-    def _extend(self, ids: Sequence[int], kept: int) -> NDArray[np.float32]:
-        """Logits after the last of `ids`, of which the first `kept` are taken from the cache."""
-        del self._cached_ids[kept:]
-        logits = np.empty(0, np.float32)
-        for start in range(kept, len(ids), CHUNK_TOKENS):
-            chunk = ids[start : start + CHUNK_TOKENS]
-            last = start + len(chunk) == len(ids)
-            rows = self._forward(chunk, start, [len(chunk) - 1] if last else [])
-            self._cached_ids.extend(chunk)
-            logits = rows[0] if last else logits
-        return logits
+    def cancel(self, task: Task) -> None:
+        """Ends a task after the step in progress."""
+        with self._step:
+            self.scheduler.cancel(task)
 
-    def _forward(
-        self, ids: Sequence[int], start: int, output_rows: Sequence[int]
-    ) -> NDArray[np.float32]:
-        experts = self._num_experts_per_tok
-        batch = Batch.chunk(ids, start, self._pool, self._sequence, output_rows, experts)
-        return self.backend.forward(self.model, batch)
-
-    def _use_experts(self, count: int | None) -> None:
-        """Keys and values of another number of experts are other numbers: none is reused."""
-        if count != self._num_experts_per_tok:
-            self._cached_ids, self._num_experts_per_tok = [], count
+    def step(self) -> bool:
+        """Computes one batch of what was submitted; False if nothing wants to run."""
+        with self._step:
+            return self.scheduler.step()
 
     def check(self, request: Request) -> None:
         """Raise IngleError for a request that this model or its context cannot take."""
@@ -142,6 +112,32 @@ class Engine:
             raise IngleError("logit_bias", rule)
         if request.num_experts_per_tok is not None:
             check_experts(request.num_experts_per_tok, num_local_experts(self.model))
+
+    def _run(self, task: Task) -> None:
+        with self._step:
+            self.scheduler.submit(task)
+        try:
+            while not task.done:
+                self._advance(task)
+        finally:
+            self.cancel(task)
+        if task.error is not None:
+            raise task.error
+
+    def _next(self, task: Generation) -> int | None:
+        """The next token; None at the end."""
+        while not task.unread and not task.done:
+            self._advance(task)
+        if task.unread:
+            return task.unread.popleft()
+        if task.error is not None:
+            raise task.error
+        return None
+
+    def _advance(self, task: Task) -> None:
+        with self._step:
+            if task.wants:  # what another thread computed meanwhile may have been enough
+                self.scheduler.step()
 
     def _check_ids(self, ids: Sequence[int]) -> None:
         if not 1 <= len(ids) <= self.context_tokens:
@@ -170,15 +166,3 @@ def check_experts(count: int, available: int) -> None:
         raise UnsupportedError(where, rule, "leave the number of experts out")
     if not isinstance(count, int) or not 1 <= count <= available:
         raise IngleError(where, f"the count must be from 1 to {available}, but got {count!r:.60}")
-
-
-def _draw(sampler: Sampler, logits: NDArray[np.float32], request: Request) -> list[int]:
-    """The next token, and those that a constraint makes follow it: they are run as one chunk."""
-    token = sampler.draw(logits)
-    alone = token in request.stop_ids or request.logprobs is not None
-    return [token] if alone else [token, *sampler.forced()]
-
-
-def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    limit = min(len(a), len(b))
-    return next((i for i in range(limit) if a[i] != b[i]), limit)

@@ -1,8 +1,8 @@
-"""Owns the memory of keys and values: pages of 64 positions, and one sequence's table of them.
+"""Owns the memory of keys and values: pages of 64 positions, for a number of sequences.
 
-Layers with full attention take one page per 64 positions; layers with a sliding window keep a ring
-just long enough for the window and the chunk being written. How many pages that is, `ingle.plan`
-says. It does not know tokens.
+Layers with full attention take one page per 64 positions; layers with a sliding window as many as
+the window and the chunk being written need. How many that is, `ingle.plan` says. It does not know
+tokens, or who holds which page (`pages` does).
 """
 
 from __future__ import annotations
@@ -14,19 +14,36 @@ from numpy.typing import NDArray
 
 from ingle.errors import IngleError
 from ingle.ops import PAGE_TOKENS, KvLayout
-from ingle.plan.kv import group_pages
+from ingle.ops.shape import KvGroup
+from ingle.plan.kv import group_pages, token_values
 
 _ALIGNMENT = 64  # bytes: a cache line
 
 
 class KvPool:
-    """Pages for one sequence of up to `context_tokens`; memory is taken from the system as used."""
+    """Pages for `sequences` of up to `context_tokens` each, and `spare_bytes` more of them.
 
-    def __init__(self, layout: KvLayout, context_tokens: int, chunk_tokens: int) -> None:
+    Memory is taken from the system as it is used. shares: pages per group that one sequence can
+    need; pages: of all.
+    """
+
+    def __init__(
+        self,
+        layout: KvLayout,
+        context_tokens: int,
+        chunk_tokens: int,
+        sequences: int = 1,
+        spare_bytes: int = 0,
+    ) -> None:
         self.layout = layout
         self.context_tokens = context_tokens
-        self.pages = [
+        self.chunk_tokens = chunk_tokens
+        self.shares = [
             group_pages(group.window, context_tokens, chunk_tokens) for group in layout.groups
+        ]
+        spare = _spare_pages(layout, spare_bytes)
+        self.pages = [
+            sequences * share + more for share, more in zip(self.shares, spare, strict=True)
         ]
         self.keys: list[NDArray[np.float32]] = []
         self.values: list[NDArray[np.float32]] = []
@@ -42,12 +59,12 @@ class KvPool:
 
 
 class KvSequence:
-    """The page tables of the pool's sequence."""
+    """A fixed share of a pool that nobody else manages: its sequence number `place`, from 0."""
 
-    def __init__(self, pool: KvPool) -> None:
-        total = -(-pool.context_tokens // PAGE_TOKENS)
+    def __init__(self, pool: KvPool, place: int = 0) -> None:
+        total = np.arange(-(-pool.context_tokens // PAGE_TOKENS), dtype=np.int32)
         # A ring reuses its pages: position page p lies in page p modulo the ring's length.
-        self._tables = [np.arange(total, dtype=np.int32) % pages for pages in pool.pages]
+        self._tables = [total % share + place * share for share in pool.shares]
 
     def page_table(self, group: int) -> NDArray[np.int32]:
         """Page of positions [64 p, 64 p + 64) at index p."""
@@ -62,6 +79,29 @@ def check_context(context_tokens: int, limit: int) -> None:
             f"context must be from 1 to the model's {limit} tokens, but got {context_tokens}",
             f"choose --context {limit} or less",
         )
+
+
+def page_bytes(group: KvGroup) -> int:
+    """Bytes of one page in all layers of a group."""
+    return PAGE_TOKENS * len(group.layers) * token_values(group) * 4
+
+
+def _spare_pages(layout: KvLayout, spare_bytes: int) -> list[int]:
+    """Pages per group that `spare_bytes` buy.
+
+    Full attention needs them all along a prefix, windows a few where a prefix may be resumed: they
+    get a third of the bytes.
+    """
+    windows = sum(page_bytes(group) for group in layout.groups if group.window)
+    everywhere = sum(page_bytes(group) for group in layout.groups if not group.window)
+    share = 3 if windows and everywhere else 1
+    for_windows = spare_bytes // share
+    return [
+        for_windows // windows
+        if group.window
+        else (spare_bytes - (for_windows if windows else 0)) // everywhere
+        for group in layout.groups
+    ]
 
 
 def _zeros(shape: Sequence[int]) -> NDArray[np.float32]:
