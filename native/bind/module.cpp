@@ -4,6 +4,7 @@
 void bind_engine(nanobind::module_& m);
 void bind_formats(nanobind::module_& m);
 void bind_measure(nanobind::module_& m);
+void bind_quantize(nanobind::module_& m);
 void bind_tokenizer(nanobind::module_& m);
 
 NB_MODULE(_native, m) {
@@ -12,5 +13,6 @@ NB_MODULE(_native, m) {
     bind_engine(m);
     bind_formats(m);
     bind_measure(m);
+    bind_quantize(m);
     bind_tokenizer(m);
 }

@@ -33,7 +33,7 @@ TABLE = (
 )
 BY_ALL = {"errors", "env", "config"}
 NATIVE = "_native"  # the extension module; only these rooms sit next to it
-BESIDE_NATIVE = {"numerics", "tokenizer", "formats", "backends", "plan", "runtime"}
+BESIDE_NATIVE = {"numerics", "tokenizer", "formats", "backends", "plan", "runtime", "quantize"}
 FACADE = ""  # ingle/__init__.py, which hands out LLM on first use
 LAZY = {"cli", "llm", FACADE}  # where start-up counts, imports may stand inside functions;
 # the door of a room (its __init__.py) may choose so among the room's own files

@@ -90,6 +90,80 @@ def convert(
 
 @app.command()
 @guarded
+def quantize(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A model: file, folder or name.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="A .gguf file that does not exist.")],
+    type_name: Annotated[
+        str | None, typer.Argument(metavar="[TYPE]", help="Such as Q4_K_M, IQ4_NL, MXFP4.")
+    ] = None,
+    imatrix: Annotated[
+        str | None, typer.Option(metavar="FILE", help="An importance matrix: ingle imatrix.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(metavar="ggml|search|gptq", help="GGML's bytes, or less error.")
+    ] = "ggml",
+    calibrate: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Text files for --method gptq.")
+    ] = None,
+    chunks: Annotated[int, typer.Option(help="Windows of text for gptq, 512 tokens each.")] = 60,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="llama.cpp|FILE.toml", help="Rules; docs/quantize.md.")
+    ] = None,
+    tensor_type: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGEX=TYPE", help="For tensors of such names; the first counts."),
+    ] = None,
+    output_tensor_type: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="For output.weight.")
+    ] = None,
+    token_embedding_type: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="For token_embd.weight.")
+    ] = None,
+    target_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Choose types so that it fits: 11GiB.")
+    ] = None,
+    target_bpw: Annotated[
+        float | None, typer.Option(metavar="BITS", help="Likewise, in bits per weight.")
+    ] = None,
+    pure: Annotated[bool, typer.Option("--pure", help="One type, no mixture.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse types that do not fit a row.")
+    ] = False,
+    requantize_mxfp4: Annotated[
+        bool, typer.Option("--requantize-mxfp4", help="Do not keep tensors in MXFP4.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the table and stop.")] = False,
+) -> None:
+    """Write a model in smaller types; the table of what becomes of each tensor comes first."""
+    from ingle import hub
+
+    path = hub.resolve(source)
+    from ingle.cli.quantize import Wishes, quantize_model
+
+    wishes = Wishes(
+        type=type_name,
+        imatrix=imatrix,
+        method=method,
+        calibration=tuple(calibrate or ()),
+        chunks=chunks,
+        recipe=recipe,
+        tensor_types=tuple(tensor_type or ()),
+        output_type=output_tensor_type,
+        embedding_type=token_embedding_type,
+        target_size=target_size,
+        target_bpw=target_bpw,
+        pure=pure,
+        strict=strict,
+        requantize_mxfp4=requantize_mxfp4,
+        threads=threads,
+        dry_run=dry_run,
+    )
+    raise typer.Exit(quantize_model(str(path), target, wishes))
+
+
+@app.command()
+@guarded
 def pack(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A GGUF file or a known name.")],
     target: Annotated[

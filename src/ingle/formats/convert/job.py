@@ -17,9 +17,10 @@ from ingle.errors import IngleError, UnsupportedError
 from ingle.formats.container import Container
 from ingle.formats.convert import config as configs
 from ingle.formats.convert import dense, gpt_oss, vocabulary
-from ingle.formats.convert.lazy import LazyTensor, require
+from ingle.formats.convert.lazy import LazyTensor, require, stored
 from ingle.formats.facts import ModelFacts, open_model
 from ingle.formats.gguf import GgufFile
+from ingle.formats.gguf_values import typed_metadata
 from ingle.formats.mapping import Bytes, quoted
 from ingle.formats.packed import PackedFile, unpack
 from ingle.formats.safetensors import SafetensorsFile
@@ -64,21 +65,53 @@ def convert(
             f"target layout must be another one of {', '.join(TARGETS)}, but got {layout}",
         )
     _check_target(container, target, layout)
-    if facts.architecture == "gpt_oss":
-        model = _read_gpt_oss(container, facts, layout)
-    elif facts.architecture in _DENSE and (read_as, layout) == ("hf", "gguf"):
-        tensors = _DENSE[facts.architecture](container, facts.config)
-        keys = _folder_keys(container, facts.config, tensors["token_embd.weight"])
-        model = _Model(container, tensors, facts.config, keys)
-    else:
-        raise UnsupportedError(
-            str(source),
-            f"conversion must be of gpt_oss, or of {', '.join(_DENSE)} from hf to gguf, "
-            f"but got {quoted(facts.architecture or 'no architecture')} from {read_as} to {layout}",
-        )
+    model = _read(container, facts, read_as, layout)
     if layout == "gguf":
         return _write_gguf(target, model, facts.architecture, progress)
     return _write_folder(target, model, layout, progress)
+
+
+@dataclass(frozen=True)
+class GgufModel:
+    """A model of any layout as a GGUF file would hold it; tensors are read when asked for.
+
+    identity: changes when a source file does.
+    """
+
+    container: Container
+    facts: ModelFacts
+    metadata: Mapping[str, Any]
+    tensors: Mapping[str, LazyTensor]
+    identity: str
+
+
+def as_gguf(source: str | Path) -> GgufModel:
+    """The model at `source` under GGUF's names, whatever its layout. Errors as `convert`."""
+    container, facts = open_model(source)
+    identity = json.dumps([_identity(path) for path in container.files])
+    if isinstance(container, GgufFile):
+        tensors = {name: stored(container, name) for name in container.tensors}
+        return GgufModel(container, facts, typed_metadata(container), tensors, identity)
+    model = _read(container, facts, _LAYOUTS.get(facts.layout, facts.layout), "gguf")
+    name = container.path.stem
+    metadata = _gguf_metadata(model, facts.architecture, name)
+    return GgufModel(container, facts, metadata, model.tensors, identity)
+
+
+def _read(
+    container: GgufFile | SafetensorsFile, facts: ModelFacts, read_as: str, layout: str
+) -> _Model:
+    if facts.architecture == "gpt_oss":
+        return _read_gpt_oss(container, facts, layout)
+    if facts.architecture in _DENSE and (read_as, layout) == ("hf", "gguf"):
+        tensors = _DENSE[facts.architecture](container, facts.config)
+        keys = _folder_keys(container, facts.config, tensors["token_embd.weight"])
+        return _Model(container, tensors, facts.config, keys)
+    raise UnsupportedError(
+        str(container.path),
+        f"conversion must be of gpt_oss, or of {', '.join(_DENSE)} from hf to gguf, "
+        f"but got {quoted(facts.architecture or 'no architecture')} from {read_as} to {layout}",
+    )
 
 
 def _check_target(container: Container, target: Path, layout: str) -> None:
@@ -151,19 +184,23 @@ def _folder_keys(
 
 
 def _write_gguf(target: Path, model: _Model, architecture: str, progress: Progress | None) -> Path:
+    metadata = _gguf_metadata(model, architecture, target.stem)
+    write_gguf(target, metadata, model.specs, model.read, job=model.identity, progress=progress)
+    return target
+
+
+def _gguf_metadata(model: _Model, architecture: str, name: str) -> dict[str, Any]:
     of = configs.gpt_oss_metadata if architecture == "gpt_oss" else dense.metadata
     formats = {tensor.format for tensor in model.tensors.values() if len(tensor.shape) > 1}
     found = next((name for name in _FILE_TYPES if name in formats), "F32")
-    metadata = {
+    return {
         **of(model.config),
         "general.type": "model",
-        "general.name": target.stem,
+        "general.name": name,
         "general.file_type": _FILE_TYPES[found],
         "general.quantization_version": 2,
         **{key: value for key, value in model.keys.items() if key.startswith("tokenizer.")},
     }
-    write_gguf(target, metadata, model.specs, model.read, job=model.identity, progress=progress)
-    return target
 
 
 def _write_folder(folder: Path, model: _Model, layout: str, progress: Progress | None) -> Path:

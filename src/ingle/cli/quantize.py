@@ -1,0 +1,102 @@
+"""``ingle quantize SRC DST TYPE``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ingle.backends.cpu.cores import usable_cores
+from ingle.cli.writing import written
+from ingle.errors import IngleError
+from ingle.hub.progress import as_size
+from ingle.quantize.imatrix import Imatrix, read_imatrix
+from ingle.quantize.job import Plan, plan, quantize
+from ingle.quantize.mixture import mixture_name
+from ingle.quantize.recipe import Override, Recipe, read_recipe, type_named
+from ingle.quantize.summary import groups
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The command's options, as typed."""
+
+    type: str | None
+    imatrix: str | None = None
+    recipe: str | None = None
+    tensor_types: tuple[str, ...] = ()
+    output_type: str | None = None
+    embedding_type: str | None = None
+    pure: bool = False
+    strict: bool = False
+    requantize_mxfp4: bool = False
+    method: str = "ggml"
+    calibration: tuple[str, ...] = ()
+    chunks: int = 60
+    target_size: str | None = None
+    target_bpw: float | None = None
+    threads: int | None = None
+    dry_run: bool = False
+
+
+def quantize_model(source: str, target: str, wishes: Wishes) -> int:
+    """Show what will be done, do it, print the path; 0. Raises IngleError."""
+    imatrix: Imatrix | None = read_imatrix(wishes.imatrix) if wishes.imatrix else None
+    planned = plan(source, _recipe(wishes), imatrix, wishes.method)
+    show(planned)
+    if wishes.dry_run:
+        return 0
+    threads = wishes.threads or usable_cores()
+    with written("quantize") as tell:
+        path = quantize(planned, target, threads=threads, progress=tell)
+    print(path)
+    return 0
+
+
+def show(planned: Plan) -> None:
+    """The table of tensor groups on stderr, so that stdout holds the path alone."""
+    rows = [("tensors", "from", "to", "nominal", "true bits", "size", "why")]
+    for group in groups(planned.assignments):
+        rows.append(
+            (
+                f"{group.label} x{group.count}" if group.count > 1 else group.label,
+                group.source,
+                group.target,
+                f"{group.nominal_bits:g}",
+                f"{group.true_bits:.3f}",
+                as_size(group.nbytes),
+                group.why,
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip(), file=sys.stderr)
+    bits = 8 * planned.nbytes / max(1, planned.num_weights)
+    print(f"{as_size(planned.nbytes)}, {bits:.3f} bits per weight", file=sys.stderr)
+
+
+def _recipe(wishes: Wishes) -> Recipe:
+    if wishes.type is None and wishes.recipe is None:
+        raise IngleError("TYPE", "a type or a recipe must be named, but got neither")
+    base = Recipe(mixture_name(wishes.type)) if wishes.type else None
+    if wishes.recipe:
+        if wishes.recipe == "llama.cpp":
+            base = replace(base or Recipe("Q8_0"), keep_mxfp4=False)
+        else:
+            base = read_recipe(Path(wishes.recipe), base)
+    assert base is not None
+    typed = tuple(Override.parse(text) for text in wishes.tensor_types)
+    return replace(
+        base,
+        overrides=(*typed, *base.overrides),
+        pure=base.pure or wishes.pure,
+        strict=base.strict or wishes.strict,
+        keep_mxfp4=base.keep_mxfp4 and not wishes.requantize_mxfp4,
+        output_type=_type(wishes.output_type, "--output-tensor-type", base.output_type),
+        embedding_type=_type(wishes.embedding_type, "--token-embedding-type", base.embedding_type),
+    )
+
+
+def _type(text: str | None, where: str, default: str | None) -> str | None:
+    return default if text is None else type_named(text, where)
