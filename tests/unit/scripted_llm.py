@@ -147,7 +147,8 @@ class LLM:
         pieces = [words[0], *(" " + word for word in words[1:])]
         if prompt.startswith("script: long"):
             pieces *= 10_000
-        finish = "length" if prompt.startswith("script: cut") else "stop"
+        pieces = pieces[:3] if prompt.startswith("script: max") else pieces
+        finish = "length" if prompt.startswith(("script: cut", "script: max")) else "stop"
         pause_s = 0.01 if prompt == "script: long, slow" else 0
         stream = Stream(pieces, finish, pause_s, settings["logprobs"])
         if settings["stream"]:

@@ -181,6 +181,60 @@ def test_settings_change_between_two_messages(ingle: Any) -> None:
     assert second["reasoning"] == "off"
 
 
+def test_what_was_set_goes_on_with_the_conversation(ingle: Any) -> None:
+    hold(
+        ingle,
+        ("/set temperature 0.25", "temperature is 0.25"),
+        ("/set top_k 7", "top_k is 7"),
+        ("First", "You said"),
+        ("/set think low", ""),
+        ("/set top_k", "top_k is the model's own"),
+        args=("--seed", "3"),
+    )
+    assert ingle("run", "-c", "Second").code == 0
+    assert ingle("run", "-c", "--temperature", "0.75", "--think", "high", "Third").code == 0
+    assert ingle("run", "New").code == 0
+    told = [
+        [call[name] for name in ("temperature", "top_k", "reasoning", "seed")]
+        for call in ingle.calls()
+        if "chat" in call
+    ]
+    assert told[1] == [0.25, None, "low", None]
+    assert told[2] == [0.75, None, "high", None]
+    assert told[3] == [None, None, None, None]
+
+
+def test_a_chat_that_goes_on_says_what_was_set(ingle: Any) -> None:
+    hold(ingle, ("/set temperature 0", "temperature is 0.0"), ("First", "You said"))
+    with terminal(ingle, "-c") as person:
+        person.type("/show parameters\n")
+        person.wait_for("temperature 0.0")
+
+
+def test_an_answer_that_was_stopped_is_marked(ingle: Any) -> None:
+    with terminal(ingle) as person:
+        person.type("script: long, slow\n")
+        person.wait_for("You said")
+        person.interrupt()
+        person.wait_for("(stopped)")
+        person.wait_for(">>> ")
+        person.type("/bye\n")
+        assert person.child.wait(30) == 0
+    hold(ingle, ("/show messages", "(stopped)"), args=("-c",))
+
+
+def test_why_an_answer_was_cut_is_told(ingle: Any) -> None:
+    hold(
+        ingle,
+        ("script: cut", "(cut: the context is full at 8 tokens; /clear empties it)"),
+        ("script: max", "(cut: max tokens, 3, is reached)"),
+        ("/show messages", "(context full)"),
+        ("/show messages", "(max tokens)"),
+        ("Next", "You said: Next"),
+    )
+    assert all(one.keys() == {"role", "content"} for one in chats(ingle)[-1])
+
+
 def test_mistakes_in_settings_are_told_and_change_nothing(ingle: Any) -> None:
     hold(
         ingle,
@@ -188,6 +242,8 @@ def test_mistakes_in_settings_are_told_and_change_nothing(ingle: Any) -> None:
         ("/set wings 2", "[/set] a parameter must be one of temperature"),
         ("/set num_ctx 9", "hint: --context is said when ingle starts"),
         ("/set seed x", "[/set seed] the value must be a whole number, but got 'x'"),
+        ("/set seed x", "hint: for example: /set seed 40"),
+        ("/set temperature -1", "hint: /set temperature alone takes it back"),
         ("/set temperature -1", "[/set temperature] the temperature must be"),
         ("/set preset wild", "[/set preset] the preset must be one of"),
         ("/set think much", "[/set think] the level must be one of"),

@@ -79,6 +79,29 @@ def test_a_name_goes_over_to_the_latest(archive: Archive) -> None:
     assert restored(archive, "else") is None
 
 
+def test_a_file_of_the_first_version_is_taken_over(archive: Archive, tmp_path: Path) -> None:
+    path = tmp_path / "home" / "conversations.db"
+    path.parent.mkdir()
+    database = sqlite3.connect(path)
+    with database:
+        columns = "name TEXT UNIQUE, model TEXT NOT NULL, system TEXT, messages TEXT NOT NULL"
+        database.execute(
+            f"CREATE TABLE conversations (id INTEGER PRIMARY KEY, {columns}, updated TEXT NOT NULL)"
+        )
+        said = '[{"role": "user", "content": "First"}]'
+        values = "(1, NULL, 'a:b', NULL, ?, '2026')"
+        database.execute(f"INSERT INTO conversations VALUES {values}", (said,))
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    found = restored(archive)
+    assert found is not None and found.messages[0]["content"] == "First"
+    assert found.chosen == {}
+    found.choose("top_k", 3)
+    archive.save(found)
+    again = restored(archive)
+    assert again is not None and again.sampling == {"top_k": 3}
+
+
 def test_the_file_is_its_owners_alone(archive: Archive, tmp_path: Path) -> None:
     archive.save(session("First"))
     mode = (tmp_path / "home" / "conversations.db").stat().st_mode
@@ -94,7 +117,11 @@ def test_the_file_is_its_owners_alone(archive: Archive, tmp_path: Path) -> None:
         'UPDATE conversations SET messages = \'[{"role": "x", "content": ""}]\'',
         "UPDATE conversations SET messages = x'ff'",
         "DROP TABLE conversations",
-        "PRAGMA user_version = 2",
+        "PRAGMA user_version = 3",
+        "UPDATE conversations SET chosen = '5'",
+        "UPDATE conversations SET chosen = '{\"wings\": 2}'",
+        'UPDATE conversations SET chosen = \'{"seed": "x"}\'',
+        "UPDATE conversations SET chosen = '{\"temperature\": NaN}'",
     ],
 )
 def test_damage_is_told(archive: Archive, tmp_path: Path, spoil: str) -> None:

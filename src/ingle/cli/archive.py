@@ -16,7 +16,7 @@ from pathlib import Path
 from ingle.cli.session import Messages, Session
 from ingle.errors import IngleError
 
-_VERSION = 1
+_VERSION = 2
 _WAIT_S = 5.0
 _SCHEMA = """
 CREATE TABLE conversations (
@@ -25,9 +25,11 @@ CREATE TABLE conversations (
     model TEXT NOT NULL,
     system TEXT,
     messages TEXT NOT NULL,
-    updated TEXT NOT NULL
+    updated TEXT NOT NULL,
+    chosen TEXT NOT NULL DEFAULT '{}'
 )
 """
+_FROM_1 = "ALTER TABLE conversations ADD COLUMN chosen TEXT NOT NULL DEFAULT '{}'"
 _ROLES = {"user", "assistant"}
 
 
@@ -46,11 +48,12 @@ class Archive:
             return
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         said = json.dumps(session.messages, ensure_ascii=False)
-        row = (session.saved_id, session.name, session.model, session.system, said, now)
+        chosen = json.dumps(session.chosen, ensure_ascii=False)
+        row = (session.saved_id, session.name, session.model, session.system, said, now, chosen)
         with self._opened() as database:
             free = "UPDATE conversations SET name = NULL WHERE name = ? AND id IS NOT ?"
             database.execute(free, (session.name, session.saved_id))
-            put = "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?, ?, ?)"
+            put = "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?)"
             session.saved_id = database.execute(put, row).lastrowid
 
     def restore(self, session: Session, name: str | None = None) -> bool:
@@ -58,7 +61,7 @@ class Archive:
         if not self._path.exists():
             return False
         which = "ORDER BY updated DESC LIMIT 1" if name is None else "WHERE name = ?"
-        columns = "id, name, model, system, messages"
+        columns = "id, name, model, system, messages, chosen"
         with self._opened() as database:
             found = database.execute(
                 f"SELECT {columns} FROM conversations {which}", () if name is None else (name,)
@@ -66,6 +69,7 @@ class Archive:
         if found is None:
             return False
         messages = self._messages(found[4])
+        self._resume(session, found[5])
         session.saved_id, session.name, session.model, session.system = found[:4]
         session.messages = messages
         return True
@@ -103,6 +107,9 @@ class Archive:
         if version == 0:
             database.execute(_SCHEMA)
             database.execute(f"PRAGMA user_version = {_VERSION}")
+        elif version == 1:
+            database.execute(_FROM_1)
+            database.execute(f"PRAGMA user_version = {_VERSION}")
         elif version != _VERSION:
             rule = f"the file must be of version {_VERSION}, but got {version}"
             raise IngleError(str(self._path), rule, "a newer ingle wrote it: use that one")
@@ -112,11 +119,20 @@ class Archive:
         with contextlib.suppress(AttributeError, TypeError, ValueError, RecursionError):
             said = json.loads(str(text))
             if all(
-                one.keys() == {"role", "content"}
+                {"role", "content"} <= one.keys() <= {"role", "content", "cut"}
                 and one["role"] in _ROLES
-                and isinstance(one["content"], str)
+                and all(isinstance(text, str) for text in one.values())
                 for one in said
             ):
                 return list(said)
-        rule = "a conversation must be a list of messages, but got something else"
-        raise IngleError(str(self._path), rule, "begin a new one, without -c or /load")
+        raise self._damaged("a list of messages")
+
+    def _resume(self, session: Session, text: object) -> None:
+        with contextlib.suppress(AttributeError, TypeError, ValueError, RecursionError):
+            session.resume(json.loads(str(text)))  # an IngleError is a ValueError
+            return
+        raise self._damaged("kept with settings that ingle has")
+
+    def _damaged(self, what: str) -> IngleError:
+        rule = f"a conversation must be {what}, but got something else"
+        return IngleError(str(self._path), rule, "begin a new one, without -c or /load")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 HELP = '''\
 /set system TEXT   what the model is told before all else; without TEXT nothing
-/set NAME VALUE    a sampling option: temperature, top_p, seed, max_tokens, preset ...
+/set NAME VALUE    a sampling option: temperature, top_p, seed, max_tokens, preset ...;
+                   without VALUE the model's own
 /set think LEVEL   on, off, low, medium or high, where the model takes it
 /set reasoning show|hide    /set verbose    /set quiet
 /show [info|system|parameters|template|messages]
@@ -81,18 +82,20 @@ class Commands:
             case "system":
                 session.system = value.strip("\"'") or None
             case "think" | "nothink":
-                session.reasoning = _reasoning(name, value)
+                session.choose("reasoning", _reasoning(name, value))
             case "reasoning":
-                session.hide_reasoning = _choice(name, value, ("show", "hide")) == "hide"
+                hidden = _choice(name, value, ("show", "hide")) == "hide"
+                session.choose("hide_reasoning", hidden)
             case "verbose" | "quiet":
                 session.verbose = name == "verbose"
             case "format":
                 rule = f"answers cannot be held to a format yet, but got {value!r:.60}"
-                raise UnsupportedError("/set format", rule)
+                raise UnsupportedError("/set format", rule, "ask for the format in words")
             case _:
                 own, number = read_parameter(name, value.strip())
-                session.sampling[own] = number
-                note(f"{own} is {number}")
+                session.choose(own, number)
+                shown = "the model's own" if number is None else number
+                note(f"{own} is {shown}")
 
     def _show(self, words: str) -> None:
         session = self._session
@@ -121,7 +124,8 @@ class Commands:
     def _save(self, name: str) -> None:
         session = self._session
         if not session.messages:
-            raise IngleError("/save", "something must have been said first, but got nothing")
+            rule = "something must have been said first, but got nothing"
+            raise IngleError("/save", rule, "ask something, then save")
         session.name = _name(name) if name else session.name
         self._archive.save(session)
         named = f" as {session.name}: /load {session.name}" if session.name else ""
@@ -154,14 +158,16 @@ def _reasoning(name: str, value: str) -> str:
 
 def _choice(name: str, value: str, choices: tuple[str, ...], where: str = "") -> str:
     if value not in choices:
+        where = where or f"/set {name}"
         rule = f"it must be one of {', '.join(choices)}, but got {value!r:.60}"
-        raise IngleError(where or f"/set {name}", rule)
+        raise IngleError(where, rule, f"for example: {where} {choices[0]}")
     return value
 
 
 def _name(name: str) -> str:
     if len(name) > 100 or not name.isprintable():
-        raise IngleError("/save", f"a name must be short and printable, but got {name!r:.60}")
+        rule = f"a name must be short and printable, but got {name!r:.60}"
+        raise IngleError("/save", rule, "for example: /save trip")
     return name
 
 
@@ -172,5 +178,8 @@ def _parameters(session: Session) -> str:
 
 
 def _messages(session: Session) -> str:
-    said = [f"{one['role']}: {one['content']}" for one in session.messages]
+    said = [
+        f"{one['role']}: {one['content']}" + (f" ({one['cut']})" if "cut" in one else "")
+        for one in session.messages
+    ]
     return "\n\n".join(said) or "(nothing said yet)"

@@ -40,6 +40,27 @@ def as_json(
     return json.dumps(told, ensure_ascii=False, allow_nan=False)
 
 
+def why_cut(completion: Completion, context_tokens: int) -> str:
+    """Why an answer ended before its model was done: a few words; "" if it was."""
+    if completion.finish_reason == "cancelled":
+        return "stopped"
+    if completion.finish_reason != "length":
+        return ""
+    full = completion.usage.total_tokens >= context_tokens
+    return "context full" if full else "max tokens"
+
+
+def cut_note(cut: str, completion: Completion, remedy: str) -> str:
+    """The line that says so; remedy: what to do about a full context."""
+    usage = completion.usage
+    told = {
+        "stopped": "(stopped)",
+        "max tokens": f"(cut: max tokens, {usage.completion_tokens}, is reached)",
+        "context full": f"(cut: the context is full at {usage.total_tokens} tokens; {remedy})",
+    }
+    return told[cut]
+
+
 def tell(model: str, kernels: str, completion: Completion) -> None:
     """Say on stderr what answered and how fast."""
     usage, timings = completion.usage, completion.timings

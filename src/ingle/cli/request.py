@@ -53,10 +53,11 @@ class Options:
             check_value(name, value, _OPTIONS.get(name) or "--" + name.replace("_", "-"))
         if self.backend not in _BACKENDS:
             rule = f"the backend must be {' or '.join(_BACKENDS)}, but got {self.backend}"
-            raise IngleError("--backend", rule)
+            hint = "leave it out for the fastest here: GPUs are still to come"
+            raise IngleError("--backend", rule, hint)
         if self.sampling["logprobs"] is not None and not self.as_json:
             rule = "log-probabilities are shown as JSON alone, but got no --json"
-            raise IngleError("--logprobs", rule)
+            raise IngleError("--logprobs", rule, "add --json")
         _check_preset(self.sampling["preset"], "--preset")
         self._check_chat()
         _refuse_what_is_to_come(self.answer_format, self.quantize)
@@ -94,6 +95,13 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "threads": (1, 1024, "the count must be from 1 to 1024"),
     "context": (1, math.inf, "the count must be at least 1"),
 }
+_LEFT_OUT: Mapping[str, str] = {  # what holds without the option, where no maker recommends it
+    "logprobs": "leave it out: there are none then",
+    "max_tokens": "leave it out: the answer ends where the model ends it",
+    "threads": "leave it out: every usable core computes",
+    "context": "leave it out: it is 4096, or what the model has been made for if that is less",
+    "seed": "leave it out: each answer is another",
+}
 _OPTIONS = {"num_experts_per_tok": "--experts"}  # where the option has another name
 _PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
 _FLOATS = ("temperature", "top_p", "min_p", "typical_p", *_PENALTIES)
@@ -111,7 +119,9 @@ def check_value(name: str, value: Any, where: str) -> None:
         return
     low, high, rule = _RANGES[name]
     if not low <= value <= high:  # NaN fails too
-        raise IngleError(where, f"{rule}, but got {value}")
+        hint = _LEFT_OUT.get(name, "leave it out: what the model's makers recommend holds")
+        hint = f"{where} alone takes it back" if where.startswith("/set") else hint
+        raise IngleError(where, f"{rule}, but got {value}", hint)
 
 
 def check_reasoning(level: str, where: str) -> None:
@@ -123,7 +133,7 @@ def check_reasoning(level: str, where: str) -> None:
 
 
 def read_parameter(name: str, text: str) -> tuple[str, Any]:
-    """A sampling option as set in a chat, by ingle's own name, and its value.
+    """A sampling option as set in a chat, by ingle's own name, and its value; "" gives None.
 
     >>> read_parameter("num_predict", "12")
     ('max_tokens', 12)
@@ -131,8 +141,11 @@ def read_parameter(name: str, text: str) -> tuple[str, Any]:
     where, own = f"/set {name}", _OTHER_NAMES.get(name, name).replace("-", "_")
     if own not in _IN_A_CHAT:
         rule = f"a parameter must be one of {', '.join(_IN_A_CHAT)}, but got {name!r:.60}"
-        hint = "--context is said when ingle starts" if name in ("num_ctx", "context") else ""
+        ours = name in ("num_ctx", "context")
+        hint = "--context is said when ingle starts" if ours else "/help shows what can be set"
         raise IngleError("/set", rule, hint)
+    if not text:
+        return own, None
     if own == "preset":
         _check_preset(text, where)
         return own, text
@@ -141,7 +154,8 @@ def read_parameter(name: str, text: str) -> tuple[str, Any]:
         value = kind(text)
     except ValueError:
         rule = f"the value must be a {'number' if kind is float else 'whole number'}"
-        raise IngleError(where, f"{rule}, but got {text!r:.60}") from None
+        hint = f"for example: {where} {'0.5' if kind is float else '40'}"
+        raise IngleError(where, f"{rule}, but got {text!r:.60}", hint) from None
     check_value(own, value, where)
     return own, value
 
@@ -188,7 +202,8 @@ def _check_utf8(text: str, where: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         what = "a prompt" if where == "PROMPT" else "the text"
-        raise IngleError(where, f"{what} must be UTF-8, but got other bytes") from None
+        rule = f"{what} must be UTF-8, but got other bytes"
+        raise IngleError(where, rule, "a terminal set to UTF-8 types it") from None
 
 
 def _check_preset(name: str | None, where: str) -> None:
@@ -197,8 +212,8 @@ def _check_preset(name: str | None, where: str) -> None:
     from ingle.runtime.presets import PRESETS
 
     if name not in PRESETS:
-        rule = f"the preset must be one of {', '.join(PRESETS)}, but got {name}"
-        raise IngleError(where, rule)
+        rule = f"the preset must be one of {', '.join(PRESETS)}, but got {name!r:.60}"
+        raise IngleError(where, rule, "creative is warm, precise is cold, code lies between")
 
 
 def _refuse_what_is_to_come(answer_format: str | None, quantize: str | None) -> None:
@@ -246,7 +261,8 @@ def _piped_text() -> str | None:
 def _decoded(data: bytes, where: str) -> str:
     what = "piped text" if where == "stdin" else "a prompt's file"
     if len(data) > _PIPED_BYTES:
-        raise IngleError(where, f"{what} must have at most {_PIPED_BYTES >> 20} MiB, but got more")
+        rule = f"{what} must have at most {_PIPED_BYTES >> 20} MiB, but got more"
+        raise IngleError(where, rule, "no context holds as much: send a part of it")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

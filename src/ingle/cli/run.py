@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ingle import env, hub
 from ingle.cli.archive import Archive
-from ingle.cli.report import as_json, tell
+from ingle.cli.report import as_json, cut_note, tell, why_cut
 from ingle.cli.request import Options, split_words, whole_prompt
 from ingle.cli.session import Session
 from ingle.errors import IngleError
@@ -98,16 +98,15 @@ def _answer(llm: LLM, session: Session, prompt: str, options: Options) -> None:
     else:
         answer = show(stream, PlainDisplay(), session.hide_reasoning, options.at_once)
         completion = stream.completion
-    session.add(prompt, answer)
+    session.add(prompt, answer, why_cut(completion, llm.context_tokens))
     _tell_rest(llm, session, completion, options)
 
 
 def _tell_rest(llm: LLM, session: Session, completion: Completion, options: Options) -> None:
-    """On stderr: timings if wished for, and that the context, and not a wish, ended the answer."""
-    cut = completion.finish_reason == "length" and options.sampling["max_tokens"] is None
+    """On stderr: timings if wished for, and why the answer ended early, if it did."""
+    cut = why_cut(completion, llm.context_tokens)
     if cut and not options.as_json:
-        total = completion.usage.total_tokens
-        print(f"(cut: the context is full at {total} tokens; see --context)", file=sys.stderr)
+        print(cut_note(cut, completion, "see --context"), file=sys.stderr)
     if options.verbose:
         tell(session.model, llm.kernels, completion)
 

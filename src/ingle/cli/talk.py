@@ -15,7 +15,7 @@ from ingle.cli.archive import Archive
 from ingle.cli.chat_commands import NAMES, Commands, is_command
 from ingle.cli.editor import editor, silent_keys
 from ingle.cli.note import note
-from ingle.cli.report import tell
+from ingle.cli.report import cut_note, tell, why_cut
 from ingle.cli.request import Options
 from ingle.cli.session import Session
 from ingle.errors import IngleError
@@ -53,17 +53,28 @@ class Talk:
     def _greet(self) -> None:
         count = len(self._session.messages)
         going_on = f" Going on after {count} messages." if count else ""
+        chosen = ", ".join(f"{name} {value}" for name, value in self._session.chosen.items())
         note(f"{self._session.model}. /help shows the commands.{going_on}")
+        if chosen:
+            note(f"as set before: {chosen}")
 
     def _take(self, message: str) -> bool:
         """Do what a message asks; False ends the chat. Mistakes are told, and the chat goes on."""
         try:
             if is_command(message):
-                return self._commands.take(message)
+                return self._command(message)
             self._ask(message)
         except IngleError as error:
             note(error)
         return True
+
+    def _command(self, message: str) -> bool:
+        session = self._session
+        before = (session.system, {**session.chosen})
+        goes_on = self._commands.take(message)
+        if session.saved_id is not None and before != (session.system, session.chosen):
+            self._save()
+        return goes_on
 
     def _ask(self, message: str) -> None:
         """Answer one message; what fails leaves the conversation as it was."""
@@ -81,10 +92,11 @@ class Talk:
         except UnicodeEncodeError:
             raise IngleError("PROMPT", "a prompt must be UTF-8, but got other bytes") from None
         print(flush=True)
-        session.add(message, text)
         completion = stream.completion
-        if completion.finish_reason == "length" and session.sampling["max_tokens"] is None:
-            note("(cut: the context is full; /clear empties it)")
+        cut = why_cut(completion, self._llm.context_tokens)
+        session.add(message, text, cut)
+        if cut:
+            note(cut_note(cut, completion, "/clear empties it"))
         if session.verbose:
             tell(session.model, self._llm.kernels, completion)
         self._save()
