@@ -181,6 +181,42 @@ def pack(
 
 @app.command()
 @guarded
+def bench(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A known name or a path.")],
+    prompts: Annotated[
+        str, typer.Option("-p", "--n-prompt", metavar="N,N", help="Prompts of so many tokens.")
+    ] = "512",
+    answers: Annotated[
+        str, typer.Option("-n", "--n-gen", metavar="N,N", help="Answers of so many tokens.")
+    ] = "32",
+    depths: Annotated[
+        str, typer.Option("-d", "--n-depth", metavar="N,N", help="Tokens that are there before.")
+    ] = "0",
+    batches: Annotated[
+        str, typer.Option("--batch", metavar="N,N", help="Sequences that answer at once.")
+    ] = "1",
+    repetitions: Annotated[
+        int, typer.Option("-r", "--repetitions", metavar="N", help="Times each test is run.")
+    ] = 5,
+    threads: Annotated[
+        int | None, typer.Option("-t", "--threads", metavar="N", help="All usable cores if not.")
+    ] = None,
+    roofline: Annotated[
+        str | None,
+        typer.Option(metavar="PROGRAM", help="benchmarks/roofline, built: limits to compare with."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON object alone.")] = False,
+) -> None:
+    """Time a model as llama-bench does: prompts and answers of random tokens; ends in JSON."""
+    from ingle.cli.bench import Wishes
+    from ingle.cli.bench import bench as measure
+
+    wishes = Wishes(prompts, answers, depths, batches, repetitions, threads, roofline, as_json)
+    measure(model, wishes)
+
+
+@app.command()
+@guarded
 def synth(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model, such as gpt-oss:20b.")],
     out: Annotated[str, typer.Argument(metavar="OUT", help="A file; a folder for hf, original.")],
