@@ -89,7 +89,10 @@ def test_other_tools_names_of_options_are_understood() -> None:
 
 def test_options_of_a_chat_are_told_apart() -> None:
     options = {"seed": 1, "think": False, "chat_template_kwargs": {"a": 1}}
-    assert given_chat(options) == ({"seed": 1}, False, {"a": 1})
+    assert given_chat(options) == (
+        {"seed": 1},
+        {"reasoning": False, "chat_template_kwargs": {"a": 1}},
+    )
     with pytest.raises(IngleError, match="a known one, but got reasoning"):
         given_options({"reasoning": "low"})
 

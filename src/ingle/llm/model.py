@@ -20,6 +20,7 @@ from ingle.chat.template import render_ids
 from ingle.errors import IngleError
 from ingle.llm.async_stream import AsyncStream
 from ingle.llm.completion import Completion
+from ingle.llm.constraint import answer_format, held_to, template_constraint
 from ingle.llm.named import named
 from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
 from ingle.llm.reasoning import opens_reasoning, template_variables
@@ -29,6 +30,7 @@ from ingle.llm.stop import stop_strings
 from ingle.llm.stored import check_stored, wanted
 from ingle.llm.stream import Stream
 from ingle.models import load_model
+from ingle.ops import TokenConstraint
 from ingle.runtime import Engine
 from ingle.tokenizer import Tokenizer
 
@@ -274,7 +276,11 @@ class LLM:
         """One stream for each prompt, each of them checked."""
         prompts = list(prompt) if isinstance(prompt, list | tuple) else [prompt]
         wishes = given(options)
-        return [self._stream(self._prompt_ids(text), wishes) for text in prompts]
+        wish = answer_format(wishes.get("format"))
+        return [
+            self._stream(self._prompt_ids(text), wishes, held_to(self.tokenizer, wish))
+            for text in prompts
+        ]
 
     def _prompt_ids(self, text: Any) -> list[int]:
         if not isinstance(text, str):
@@ -290,17 +296,29 @@ class LLM:
                 "chat", "model must bring a chat template, but got none", "use --raw / generate()"
             )
         turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        wishes, reasoning, variables = given_chat(options)
-        wanted_variables = template_variables(template, reasoning, variables)
+        wishes, own = given_chat(options)
+        wish = answer_format(wishes.get("format"))
+        wanted_variables = template_variables(
+            template, own.get("reasoning"), own.get("chat_template_kwargs")
+        )
         ids = render_ids(self.tokenizer, template, turns, **wanted_variables)
-        made = self._stream(ids, wishes)
-        made.opens_in_reasoning = opens_reasoning(self.tokenizer.decode(ids[-8:]))
+        end, limit = self.tokenizer.decode(ids[-8:]), self._options(wishes).get("max_tokens")
+        budget = own.get("reasoning_budget")
+        held = template_constraint(self.tokenizer, template, end, wish, budget, limit)
+        made = self._stream(ids, wishes, held)
+        made.opens_in_reasoning = opens_reasoning(end)
         return made
 
-    def _stream(self, ids: list[int], wishes: Mapping[str, Any]) -> Stream:
+    def _options(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
+        """The options in force: those given, else those that the model's name brings."""
+        return {**self._named.options, **wishes}
+
+    def _stream(
+        self, ids: list[int], wishes: Mapping[str, Any], constraint: TokenConstraint | None
+    ) -> Stream:
         usual = {**self._source.recommended, **self._named.sampling}
-        wishes = {**self._named.options, **wishes}
-        asked = request(ids, wishes, usual, self.tokenizer.eos_ids)
+        wishes = self._options(wishes)
+        asked = request(ids, wishes, usual, self.tokenizer.eos_ids, constraint)
         stops = stop_strings(wishes.get("stop"))
         self.engine.check(asked)
         return Stream(self.engine, self.tokenizer, asked, stops, self.load_s)

@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import Any, TypedDict
 
 from ingle.errors import IngleError
+from ingle.ops import TokenConstraint
 from ingle.runtime import Request, SamplingParams
 from ingle.runtime.presets import preset
 
@@ -22,7 +23,8 @@ class GenerateOptions(TypedDict, total=False):
     preset: "creative", "code" or "precise" (`ingle.runtime.presets`), over which single options
     win. stop: strings that end the answer and are left out of it. stop_ids: token ids that do,
     besides the model's own. logprobs: report log-probabilities with so many alternatives (0..20).
-    num_experts_per_tok: experts each token goes to, in a mixture of experts.
+    num_experts_per_tok: experts each token goes to, in a mixture of experts. format: what the
+    answer is held to, from "json" to a schema, a regular expression or a grammar (`AnswerFormat`).
     """
 
     preset: str | None
@@ -41,16 +43,20 @@ class GenerateOptions(TypedDict, total=False):
     stop_ids: Collection[int] | None
     logprobs: int | None
     num_experts_per_tok: int | None
+    format: Any
 
 
 class ChatOptions(GenerateOptions, total=False):
     """Options of `LLM.chat` alone, beside those of any generation.
 
     reasoning: "low", "medium", "high", or True/False ("on"/"off"), where the chat template takes
-    it. chat_template_kwargs: other variables that the template names, as in transformers and vLLM.
+    it. reasoning_budget: at most so many tokens of reasoning, after which the answer begins; with
+    max_tokens, a quarter of these is kept for it. chat_template_kwargs: other variables that the
+    template names, as in transformers and vLLM.
     """
 
     reasoning: str | bool | None
+    reasoning_budget: int | None
     chat_template_kwargs: Mapping[str, Any] | None
 
 
@@ -63,6 +69,8 @@ _ALIASES = {
     "stop_token_ids": "stop_ids",
     "reasoning_effort": "reasoning",
     "think": "reasoning",
+    "thinking_budget": "reasoning_budget",
+    "response_format": "format",
 }
 _NAMES = tuple(GenerateOptions.__annotations__)
 _CHAT_NAMES = tuple(ChatOptions.__annotations__)  # a TypedDict's annotations hold those it inherits
@@ -89,16 +97,15 @@ def given(options: Mapping[str, Any], names: Sequence[str] = _NAMES) -> dict[str
     return found
 
 
-def given_chat(
-    options: Mapping[str, Any],
-) -> tuple[dict[str, Any], str | bool | None, Mapping[str, Any] | None]:
-    """The options of `ChatOptions` that are set: those of a generation, and the two others.
+def given_chat(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of `ChatOptions` that are set: those of a generation, and a chat's own.
 
     >>> given_chat({"seed": 1, "reasoning_effort": "low"})
-    ({'seed': 1}, 'low', None)
+    ({'seed': 1}, {'reasoning': 'low'})
     """
     found = given(options, _CHAT_NAMES)
-    return found, found.pop("reasoning", None), found.pop("chat_template_kwargs", None)
+    own = {name: found.pop(name) for name in _CHAT_NAMES if name not in _NAMES and name in found}
+    return found, own
 
 
 def request(
@@ -106,10 +113,12 @@ def request(
     options: Mapping[str, Any],
     recommended: Mapping[str, Any],
     end_ids: frozenset[int],
+    constraint: TokenConstraint | None = None,
 ) -> Request:
     """The request for `options` (of `given`); raises IngleError for values that cannot be meant.
 
-    recommended: sampling options for this model. end_ids: its own ends of an answer.
+    recommended: sampling options for this model. end_ids: its own ends of an answer. constraint:
+    what the answer may say.
     """
     usual = preset(options["preset"]) if "preset" in options else recommended
     sampling = dict(usual) | {k: v for k, v in options.items() if k in SAMPLING_NAMES}
@@ -120,6 +129,7 @@ def request(
         stop_ids=end_ids | _stop_ids(options.get("stop_ids", ())),
         logprobs=options.get("logprobs"),
         num_experts_per_tok=options.get("num_experts_per_tok"),
+        constraint=constraint,
     )
 
 

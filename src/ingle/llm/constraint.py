@@ -1,0 +1,89 @@
+"""Owns turning the wishes for a format and for brief reasoning into a constraint of one answer.
+
+The grammars' library loads at the first wish for one. It does not know Harmony.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ingle.errors import IngleError, UnsupportedError
+from ingle.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from ingle.chat.answer_format import AnswerFormat
+    from ingle.chat.constraint import GrammarConstraint
+    from ingle.ops import TokenConstraint
+
+_ANSWER_SHARE = 4  # of max_tokens, one in so many is kept for the answer
+
+
+def answer_format(wish: Any) -> AnswerFormat | None:
+    """The format that `wish` means. Raises IngleError; UnsupportedError if it cannot be kept."""
+    if wish is None:
+        return None
+    from ingle.chat.answer_format import AnswerFormat
+
+    return AnswerFormat.of(wish)
+
+
+def held_to(tokenizer: Tokenizer, wish: AnswerFormat | None) -> GrammarConstraint | None:
+    """A constraint for text in a format from its first token on."""
+    if wish is None:
+        return None
+    from ingle.chat.constraint import GrammarConstraint, GrammarVocabulary
+
+    return GrammarConstraint(GrammarVocabulary.of(tokenizer), wish.grammar)
+
+
+def template_constraint(
+    tokenizer: Tokenizer,
+    template: str,
+    prompt_end: str,
+    wish: AnswerFormat | None,
+    budget: int | None,
+    max_tokens: int | None,
+) -> TokenConstraint | None:
+    """A constraint for the reply to a prompt that a chat template made; None where none is needed.
+
+    budget: of tokens of reasoning, see `allowance`. Raises UnsupportedError for a budget where the
+    model does not mark its reasoning by tokens.
+    """
+    if wish is None and budget is None:
+        return None
+    from ingle.chat.constraint.thinking import ThinkingConstraint, ThinkingTokens, place_of
+
+    tokens = ThinkingTokens.of(tokenizer) if "<think>" in template else None
+    held = held_to(tokenizer, wish)
+    if tokens is not None:
+        most = allowance(budget, max_tokens, len(tokens.closing))
+        return ThinkingConstraint(tokenizer, tokens, held, place_of(prompt_end), most)
+    if budget is not None:
+        rule = f"the model must mark its reasoning by tokens of its own, but got a budget: {budget}"
+        raise UnsupportedError(
+            "reasoning_budget", rule, "leave it out; max_tokens limits the whole"
+        )
+    return held
+
+
+def allowance(budget: int | None, max_tokens: int | None, num_closing: int) -> int | None:
+    """Tokens of reasoning, so that a quarter of `max_tokens` is left for the answer; None: any.
+
+    num_closing: ids that close the reasoning and open the answer. Raises IngleError where they
+    alone would take all of it.
+
+    >>> allowance(100, 64, 7)
+    41
+    """
+    if budget is None:
+        return None
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 0:
+        rule = f"the budget must be a whole number, 0 or more, but got {budget!r:.60}"
+        raise IngleError("reasoning_budget", rule)
+    if max_tokens is None:
+        return budget
+    if max_tokens <= num_closing:
+        rule = f"with a reasoning budget it must be above {num_closing}, but got {max_tokens}"
+        raise IngleError("max_tokens", rule, "closing the reasoning takes that many")
+    answer = -(-max_tokens // _ANSWER_SHARE)
+    return max(0, min(budget, max_tokens - num_closing - answer))
