@@ -34,7 +34,7 @@ def evaluate(
     top: Annotated[
         int,
         typer.Option(metavar="N", help="Ids kept per position; 0: all, in llama.cpp's form."),
-    ] = 256,
+    ] = 128,
     exact: Annotated[
         bool, typer.Option("--exact", help="Keep the model's activations in float32.")
     ] = False,
@@ -61,3 +61,53 @@ def evaluate(
         backend,
     )
     evaluate_model(model, wishes, as_json)
+
+
+@app.command()
+@guarded
+def imatrix(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL | show FILE | merge A[:W] B[:W]...",
+            help="A model to collect with, a matrix to show, or matrices to mix by weights.",
+        ),
+    ],
+    files: Annotated[
+        list[str] | None,
+        typer.Option("--file", "-f", metavar="TEXT", help="Text, or conversations in .jsonl."),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="FILE", help="GGUF, or .dat as of old.")
+    ] = None,
+    context: Annotated[int, typer.Option(help="Tokens of a window.")] = 512,
+    chunks: Annotated[
+        int | None, typer.Option(metavar="N", help="Windows, shared by all texts.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="neo|di|tri", help="Kinds of text mixed evenly: -f general=F code=F horror=F."
+        ),
+    ] = None,
+    process_output: Annotated[
+        bool, typer.Option("--process-output", help="Watch the output matrix too.")
+    ] = False,
+    top_up: Annotated[
+        bool, typer.Option("--top-up", help="Show cold experts the text once more.")
+    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Keep activations in float32.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    png: Annotated[
+        str | None, typer.Option(metavar="FILE", help="show: draw the rows of each expert.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="show: print one JSON object.")] = False,
+) -> None:
+    """Collect what input columns matter, for better quantization; show and mix such matrices."""
+    from ingle.cli.imatrix import Wishes
+    from ingle.cli.imatrix import imatrix as work
+
+    wishes = Wishes(
+        files or [], out, context, chunks, preset, process_output, top_up, exact, threads
+    )
+    work(words, wishes, png, as_json)

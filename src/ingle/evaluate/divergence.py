@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-LEAST_PROBABILITY = 1e-30
+GOLDEN = 0.6180339887498949  # its multiples modulo 1 are spread evenly
 
 
 class Distributions(Protocol):
@@ -83,13 +83,15 @@ class Softmax:
 
 @dataclass(frozen=True)
 class TopRows:
-    """The most likely ids of each row, best first, with log-probabilities; the rest is one lump.
+    """The most likely ids of each row, best first, with log-probabilities; of the rest a sample.
 
-    Over that partition the divergence is a lower bound of the whole (data-processing inequality).
+    The sample is drawn in proportion to probability, so the divergence is an unbiased estimate.
     """
 
     ids: NDArray[np.uint32]  # (R, kept)
     logs: Floats  # (R, kept)
+    sample_ids: NDArray[np.uint32]  # (R, kept), from those that are not in `ids`
+    sample_logs: Floats  # (R, kept)
     next_logs: Floats  # (R,), of the id that came next, kept or not
 
     def top_ids(self) -> Ids:
@@ -102,26 +104,30 @@ class TopRows:
         return logs
 
     def divergence_to(self, logits: Softmax) -> Reals:
-        """D over the kept ids and the lump."""
-        theirs = logits.log_probabilities(self.ids.astype(np.int64))
-        ours = self.logs.astype(np.float64)
-        rest, other = _rest(np.exp(ours)), _rest(np.exp(theirs))
-        lump = rest * (np.log(rest) - np.log(other))
-        kept: Reals = (np.exp(ours) * (ours - theirs)).sum(axis=1)
-        return kept + lump
+        """The kept ids' share, and the rest's mass times what the sample's ids differ by."""
+        logs = self.logs.astype(np.float64)
+        kept = (np.exp(logs) * (logs - logits.log_probabilities(_wide(self.ids)))).sum(axis=1)
+        rest = np.maximum(1.0 - np.exp(logs).sum(axis=1), 0.0)
+        theirs = logits.log_probabilities(_wide(self.sample_ids))
+        divergence: Reals = kept + rest * (self.sample_logs - theirs).mean(axis=1)
+        return divergence
 
     @classmethod
     def of(cls, logits: Softmax, next_ids: Ids, kept: int) -> TopRows:
-        """The `kept` most likely ids of each row; ties go to the lower id."""
+        """The `kept` most likely ids of each row, ties to the lower id, and as many drawn."""
         kept = min(kept, logits.logits.shape[1])
         ids = np.argpartition(-logits.logits, kept - 1, axis=1)[:, :kept]
         ids.sort(axis=1)
         chosen = np.take_along_axis(logits.logits, ids, axis=1)
         order = np.argsort(-chosen, axis=1, kind="stable")
         best = np.take_along_axis(ids, order, axis=1)
-        logs = logits.log_probabilities(best).astype(np.float32)
+        drawn = _drawn(logits, best, kept)
         return cls(
-            best.astype(np.uint32), logs, logits.log_probabilities(next_ids).astype(np.float32)
+            best.astype(np.uint32),
+            logits.log_probabilities(best).astype(np.float32),
+            drawn.astype(np.uint32),
+            logits.log_probabilities(drawn).astype(np.float32),
+            logits.log_probabilities(next_ids).astype(np.float32),
         )
 
 
@@ -159,8 +165,9 @@ class SteppedRows:
         difference = self._logs - logits.logits
         counted = np.where(self._logs > self._FLOOR, np.exp(self._logs), np.float32(0))
         mass = counted.sum(axis=1, dtype=np.float64)
-        summed: Reals = (counted * difference).sum(axis=1, dtype=np.float64)
-        return summed + mass * logits.log_totals
+        summed = (counted * difference).sum(axis=1, dtype=np.float64)
+        divergence: Reals = summed + mass * logits.log_totals
+        return divergence
 
     @classmethod
     def of(cls, logits: Softmax) -> SteppedRows:
@@ -175,7 +182,23 @@ class SteppedRows:
         return cls(np.minimum(codes, 65535).astype(np.uint16), scale, lowest)
 
 
-def _rest(probabilities: Reals) -> Reals:
-    """What the rows leave of 1, kept above 0."""
-    rest: Reals = np.maximum(1.0 - probabilities.sum(axis=1), LEAST_PROBABILITY)
-    return rest
+def _drawn(logits: Softmax, without: Ids, count: int) -> Ids:
+    """`count` ids of each row in proportion to their probability, none of those in `without`.
+
+    Evenly spaced through the cumulative distribution from a start that differs from row to row
+    (systematic sampling); where nothing is left, the last id.
+    """
+    weights = logits.exponentials.copy()
+    np.put_along_axis(weights, without, 0, axis=1)
+    cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
+    starts = np.arange(1, len(weights) + 1) * GOLDEN % 1.0
+    places = (starts[:, None] + np.arange(count)) / count * cumulative[:, -1:]
+    found = np.stack(
+        [np.searchsorted(*row, side="right") for row in zip(cumulative, places, strict=True)]
+    )
+    drawn: Ids = np.minimum(found, weights.shape[1] - 1)
+    return drawn
+
+
+def _wide(ids: NDArray[np.uint32]) -> Ids:
+    return ids.astype(np.int64)

@@ -1,7 +1,7 @@
 """Owns reference logits kept in a file: what a model said at every scored position of a text.
 
-Two forms. Ingle's own is a safetensors file of the most likely ids of each position (2 kB each at
-256 ids) and is a lower bound of the divergence; llama.cpp's (`llama-perplexity
+Two forms. Ingle's own is a safetensors file of the most likely ids of each position and a sample of
+the rest (2 kB at 128 ids of each); llama.cpp's (`llama-perplexity
 --kl-divergence-base`) keeps 16 bits of every id's log-probability. Both are read and written.
 It does not know models.
 """
@@ -26,9 +26,15 @@ from ingle.formats.safetensors import SafetensorsFile
 from ingle.formats.writer import TensorSpec, write_safetensors
 
 MAGIC = b"_logits_"
-DEFAULT_KEPT = 256
 _KIND = "ingle reference logits"
-_SHAPES = {"ids": "I32", "top_ids": "U32", "top_logs": "F32", "next_logs": "F32"}
+_FIELDS = {
+    "top_ids": "ids",
+    "top_logs": "logs",
+    "sample_ids": "sample_ids",
+    "sample_logs": "sample_logs",
+    "next_logs": "next_logs",
+}
+_SHAPES = {"ids": "I32"} | {name: "U32" if "ids" in name else "F32" for name in _FIELDS}
 _NUMBERS = {"I32": "<i4", "U32": "<u4", "F32": "<f4"}
 _MOST_WINDOWS, _MOST_CONTEXT, _MOST_VOCABULARY = 1 << 20, 1 << 24, 1 << 24
 
@@ -79,8 +85,8 @@ def is_saved_logits(path: Path) -> bool:
 
 
 class TopLogits:
-    """Ingle's own form: tensors ids (windows, context), top_ids and top_logs (rows, kept),
-    next_logs (rows,)."""
+    """Ingle's own form: tensors ids (windows, context), next_logs (rows,), and top_ids,
+    top_logs, sample_ids, sample_logs (rows, kept)."""
 
     def __init__(self, path: Path) -> None:
         file = SafetensorsFile.open(path)
@@ -97,21 +103,19 @@ class TopLogits:
         if ids.ndim != 2 or not MIN_CONTEXT <= ids.shape[1] <= _MOST_CONTEXT or not len(ids):
             raise FileFormatError(where, f"ids must be (windows, context), but got {ids.shape}")
         self.windows = Windows(tuple(tuple(map(int, row)) for row in ids), ids.shape[1])
-        self._top, self._logs, self._next = (
-            _cells(file, name) for name in ("top_ids", "top_logs", "next_logs")
-        )
+        self._rows = [_cells(file, name) for name in _FIELDS]
         rows = self.windows.num_scored
-        kept = self._top.shape[-1] if self._top.ndim == 2 else 0
-        shapes = (self._top.shape, self._logs.shape, self._next.shape)
-        if not kept or shapes != ((rows, kept), (rows, kept), (rows,)):
+        kept = self._rows[0].shape[-1] if self._rows[0].ndim == 2 else 0
+        shapes = [cells.shape for cells in self._rows]
+        if not kept or shapes != [(rows, kept)] * 4 + [(rows,)]:
             raise FileFormatError(where, f"rows must be {rows} of each, but got {shapes}")
-        _check_ids(where, ids, self.vocab_size)
-        _check_ids(where, self._top, self.vocab_size)
+        for cells in (ids, self._rows[0], self._rows[2]):
+            _check_ids(where, cells, self.vocab_size)
 
     def rows(self, window: int, positions: range) -> TopRows:
         """See `SavedLogits`."""
         part = _row_slice(self.windows, window, positions)
-        return TopRows(self._top[part], self._logs[part], self._next[part])
+        return TopRows(*(cells[part] for cells in self._rows))
 
 
 class LlamaCppLogits:
@@ -183,8 +187,7 @@ class TopLogitsWriter:
         rows, context = self._windows.num_scored, self._windows.context_tokens
         shapes: dict[str, tuple[int, ...]] = {
             "ids": (len(self._windows.ids), context),
-            "top_ids": (rows, self._kept),
-            "top_logs": (rows, self._kept),
+            **{name: (rows, self._kept) for name in _FIELDS if name != "next_logs"},
             "next_logs": (rows,),
         }
         specs = [TensorSpec(name, _SHAPES[name], shape) for name, shape in shapes.items()]
@@ -192,12 +195,11 @@ class TopLogitsWriter:
         write_safetensors(self._path, metadata, specs, self._pieces)
 
     def _pieces(self, name: str) -> Iterator[NDArray[np.uint8]]:
-        fields = {"top_ids": "ids", "top_logs": "logs", "next_logs": "next_logs"}
         if name == "ids":
             yield np.asarray(self._windows.ids, "<i4").view(np.uint8)
             return
         for rows in self._rows:
-            values = getattr(rows, fields[name])
+            values = getattr(rows, _FIELDS[name])
             yield np.ascontiguousarray(values, _NUMBERS[_SHAPES[name]]).reshape(-1).view(np.uint8)
 
 

@@ -92,6 +92,18 @@ class Subject:
             if piece:
                 yield piece, logits
 
+    def run(
+        self, ids: Sequence[int], outputs: bool = False, num_experts_per_tok: int | None = None
+    ) -> None:
+        """A window for its effects on a backend that watches; outputs: also of its last matrix."""
+        for start in range(0, len(ids), CHUNK_TOKENS):
+            chunk = ids[start : start + CHUNK_TOKENS]
+            rows = range(len(chunk)) if outputs else range(0)
+            self.backend.forward(
+                self.model,
+                Batch.chunk(chunk, start, self._pool, self._sequence, rows, num_experts_per_tok),
+            )
+
 
 def pieces(rows: range) -> Iterator[range]:
     """The pieces that `Subject.scan` gives."""

@@ -44,15 +44,17 @@ class WatchingBackend(CpuBackend):
     ) -> None:
         super().__init__(threads, exact)
         self.squares: dict[str, InputSquares] = {}
-        self._outputs = outputs
+        self.outputs = outputs
+
+    def prepare(self, model: Model) -> None:
+        """Fill `squares` with the names of a model's weights; nothing is seen yet."""
+        self._tape(model)
 
     def _tape(self, model: Model) -> tuple[_native.Tape, KvLayout]:
         if model not in self._tapes:
             layout = KvLayout(model.attention_shapes)
             tape = _native.Tape(self.pool, self.kernels, MAX_ROWS)
-            run_model(
-                model, WatchingRecorder(tape, layout, self.exact, self.squares, self._outputs)
-            )
+            run_model(model, WatchingRecorder(tape, layout, self.exact, self.squares, self.outputs))
             self._tapes[model] = tape, layout
         return self._tapes[model]
 
