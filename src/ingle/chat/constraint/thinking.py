@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 
 from ingle.chat.constraint.bits import Bits, bits_of
+from ingle.chat.constraint.cost import Cost
 from ingle.chat.constraint.matcher import GrammarConstraint
 from ingle.tokenizer import Tokenizer
 
@@ -69,6 +70,11 @@ class ThinkingConstraint:
         self._free = _text_and(tokens.end, tokenizer)
         self._queue: tuple[int, ...] = ()
         self._close_if_spent()
+
+    @property
+    def cost(self) -> Cost | None:
+        """What holding the answer to its grammar cost."""
+        return None if self._answer is None else self._answer.cost
 
     def mask(self) -> Bits | None:
         """Bits of the ids that may come next; None: any."""

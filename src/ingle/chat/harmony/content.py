@@ -6,7 +6,7 @@ The shapes are those of openai-harmony 0.0.8. It does not know tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ingle.chat.harmony.tokens import CHANNELS
@@ -20,12 +20,12 @@ FUNCTIONS = "functions"
 class FunctionTool:
     """A function that may be called. parameters: JSON Schema of its one object; None: takes none.
 
-    The schema must not change while the tool is in use.
+    A schema that is no object is shown as `any`; it must not change while the tool is in use.
     """
 
     name: str
     description: str = ""
-    parameters: Mapping[str, Any] | None = None
+    parameters: Any = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ResponseFormat:
 class SystemContent:
     """What a system message says. None leaves a part out.
 
-    date: YYYY-MM-DD, the same throughout a conversation. channels: which are valid, or None.
+    date: YYYY-MM-DD, the same throughout a conversation. namespaces: in the order shown.
     """
 
     identity: str | None = "You are ChatGPT, a large language model trained by OpenAI."
@@ -68,7 +68,7 @@ class DeveloperContent:
 
     instructions: str | None = None
     namespaces: tuple[ToolNamespace, ...] = ()
-    response_formats: tuple[ResponseFormat, ...] = field(default=())
+    response_formats: tuple[ResponseFormat, ...] = ()
 
     @property
     def has_functions(self) -> bool:
