@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "quantize/encode.h"
+#include "quantize/gptq.h"
 
 namespace nb = nanobind;
 
@@ -54,6 +55,30 @@ nb::tuple encode(std::string_view name, const Rows& weights, std::optional<Colum
     return nb::make_tuple(out, static_cast<int>(fault));
 }
 
+nb::tuple encode_curved(std::string_view name, const Rows& weights, const Rows& hessian,
+                        const Rows& factor, int sweeps, int threads) {
+    const size_t rows = weights.shape(0), columns = weights.shape(1);
+    const Encoder& encoder = encoder_named(name, columns);
+    EncodeCurved* work = find_curved_encoder(name);
+    if (!work) throw nb::value_error(("no codes to choose in " + std::string(name)).c_str());
+    for (const Rows* square : {&hessian, &factor})
+        if (square->shape(0) != columns || square->shape(1) != columns)
+            throw nb::value_error("hessian and factor must be (columns, columns)");
+    const size_t row_bytes = columns / encoder.block * encoder.block_bytes;
+    Encoded out = new_rows(rows, row_bytes);
+    const Curvature curvature{hessian.data(), factor.data(), columns, sweeps};
+    const float* data = weights.data();
+    uint8_t* target = out.data();
+    Fault fault;
+    {
+        const nb::gil_scoped_release unlocked;
+        fault = in_parts(rows, threads, [&](size_t first, size_t last) {
+            return work(data + first * columns, last - first, curvature, target + first * row_bytes);
+        });
+    }
+    return nb::make_tuple(out, static_cast<int>(fault));
+}
+
 }  // namespace
 }  // namespace ingle
 
@@ -62,4 +87,9 @@ void bind_quantize(nb::module_& m) {
           nb::arg("importance").noconvert().none(), nb::arg("search"), nb::arg("threads"),
           "(encoded rows uint8, fault) of weights float32 (rows, columns); fault: 0 none, 1 a weight "
           "is not finite, 2 a scale overflows float16.");
+    m.def("encode_rows_curved", &ingle::encode_curved, nb::arg("format_name"),
+          nb::arg("weights").noconvert(), nb::arg("hessian").noconvert(),
+          nb::arg("factor").noconvert(), nb::arg("sweeps"), nb::arg("threads"),
+          "As encode_rows, by GPTQ and then `sweeps` of coordinate descent. hessian: damped X^T X; "
+          "factor: upper triangular U, U^T U its inverse.");
 }

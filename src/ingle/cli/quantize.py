@@ -7,14 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingle.backends.cpu.cores import usable_cores
+from ingle.backends.reference import ReferenceBackend
 from ingle.cli.writing import written
-from ingle.errors import IngleError
+from ingle.errors import IngleError, UnsupportedError
+from ingle.evaluate.subject import Subject
+from ingle.formats import GgufFile
 from ingle.hub.progress import as_size
+from ingle.quantize.gptq import GptqRounding
+from ingle.quantize.hessian import LayerStream
 from ingle.quantize.imatrix import Imatrix, read_imatrix
+from ingle.quantize.imatrix.calibration import calibration
 from ingle.quantize.job import Plan, plan, quantize
 from ingle.quantize.mixture import mixture_name
 from ingle.quantize.recipe import Override, Recipe, read_recipe, type_named
 from ingle.quantize.summary import groups
+
+CONTEXT_TOKENS = 512  # of a window of calibration text
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,32 @@ def quantize_model(source: str, target: str, wishes: Wishes) -> int:
     if wishes.dry_run:
         return 0
     threads = wishes.threads or usable_cores()
+    rounding = _rounding(source, planned, wishes, threads)
     with written("quantize") as tell:
-        path = quantize(planned, target, threads=threads, progress=tell)
+        path = quantize(planned, target, threads=threads, rounding=rounding, progress=tell)
     print(path)
     return 0
+
+
+def _rounding(source: str, planned: Plan, wishes: Wishes, threads: int) -> GptqRounding | None:
+    """GPTQ over the person's text; None for the other methods."""
+    if wishes.method != "gptq":
+        if wishes.calibration:
+            raise IngleError("--calibrate", "text is used by --method gptq, but got another method")
+        return None
+    container = planned.model.container
+    if not isinstance(container, GgufFile):
+        rule = "gptq must start from a GGUF file, but got another layout"
+        raise UnsupportedError(source, rule, "ingle convert SRC FILE.gguf makes one")
+    if not wishes.calibration:
+        rule = "gptq must see text flow through the model, but got none"
+        raise IngleError(
+            "--calibrate", rule, "--calibrate FILE.txt, some hundred kilobytes of prose"
+        )
+    subject = Subject(source, Path(source), ReferenceBackend(), CONTEXT_TOKENS)
+    text = calibration(subject, wishes.calibration, CONTEXT_TOKENS, wishes.chunks)
+    tied = "output.weight" not in planned.model.tensors
+    return GptqRounding(LayerStream(container, text.windows), tied=tied, threads=threads)
 
 
 def show(planned: Plan) -> None:

@@ -96,11 +96,10 @@ class Assignment:
     @property
     def nbytes(self) -> int:
         """Bytes it will take."""
-        block = FORMATS[self.target] if self.target in FORMATS else None
-        if block is None:
+        if self.target not in FORMATS:
             raise UnsupportedError(quoted(self.name), f"format must be known, not {self.target}")
         rows = self.num_weights // max(1, self.shape[-1])
-        return rows * block.row_bytes(self.shape[-1])
+        return rows * FORMATS[self.target].row_bytes(self.shape[-1])
 
     @property
     def is_copied(self) -> bool:
