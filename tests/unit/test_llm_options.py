@@ -66,7 +66,7 @@ def test_every_option_has_its_place() -> None:
         "logprobs": 18,
         "num_experts_per_tok": 19,
     }
-    assert values.keys() == GenerateOptions.__annotations__.keys()
+    assert {*values, "format"} == GenerateOptions.__annotations__.keys()
     r = made(**values)
     for name in values.keys() - {"preset", "stop", "stop_ids"}:
         holder = r if hasattr(r, name) else r.sampling

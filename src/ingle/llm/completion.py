@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from ingle.chat.message import Message, ToolCall
 from ingle.runtime import Progress, TokenLogprobs
 from ingle.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # with formats alone: their library loads slowly
+    from ingle.chat.constraint import Cost
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,13 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class Completion:
-    """An answer. finish_reason: "stop", "length" or "cancelled".
+    """An answer. finish_reason: "stop", "tool_calls", "length" or "cancelled".
 
-    logprobs: one for each of `token_ids`; None unless they were asked for.
+    logprobs: one for each of `token_ids`; None unless they were asked for. answer: the text
+    without the reasoning, which is told as `reasoning`. tool_calls: what the model wants called.
+    messages: what a conversation goes on with. cut_call: a call was begun and not finished.
+    repairs: how often which rule put the model's format right. constraint_cost: what holding the
+    answer to a format cost.
     """
 
     text: str
@@ -80,6 +90,13 @@ class Completion:
     usage: Usage
     timings: Timings
     logprobs: tuple[TokenLogprob, ...] | None = None
+    answer: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    messages: tuple[Message, ...] = ()
+    cut_call: bool = False
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    constraint_cost: Cost | None = None
 
 
 def _text(tokenizer: Tokenizer, token_id: int) -> str:

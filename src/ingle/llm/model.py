@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from ingle import hub
 from ingle.backends import make_backend
 from ingle.chat.template import render_ids
-from ingle.errors import IngleError, UnsupportedError
+from ingle.errors import IngleError
 from ingle.llm.async_stream import AsyncStream
 from ingle.llm.completion import Completion
 from ingle.llm.constraint import answer_format, held_to, template_constraint
 from ingle.llm.named import named
 from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
+from ingle.llm.reader import Reader, TextReader
 from ingle.llm.reasoning import opens_reasoning, template_variables
 from ingle.llm.settings import OtherSettings, check_placement, renamed
 from ingle.llm.source import Source
@@ -51,10 +52,8 @@ class LLM:
     num_experts_per_tok: for every request that does not say otherwise; default the model's own.
     chat_template: Jinja that takes the place of the model's own.
     quantization: what the file must be stored as ("mxfp4", "q4_k_m"); nothing is converted.
-    packed: run the packed copy of a GGUF file, if `ingle run` or `ingle pack` made one.
-    memory ("8GiB", bytes), max_memory ({"cpu": "8GiB"}): the most that may be used; a model whose
-    plan needs more is refused before it is loaded. device_map and `others`: as users of
-    transformers and vLLM write them; see `OtherSettings`. What this build cannot do is refused.
+    memory, max_memory, device_map and `others`: as users of transformers and vLLM write them; see
+    `OtherSettings`. What this build cannot do is refused.
     Raises IngleError for what cannot be found, read or run.
 
     One answer is computed at a time: those asked for meanwhile wait (async) or take turns (streams
@@ -80,8 +79,7 @@ class LLM:
     ) -> None:
         started = perf_counter()
         own = renamed({"context": context, "threads": threads}, others)
-        check_placement(device_map)
-        allowed = _allowed(memory, max_memory, backend)
+        check_placement(memory, max_memory, device_map)
         wish = wanted(quantization, others)
         _check_arithmetic(backend, emulate, exact)
         _check_count("threads", own["threads"])
@@ -96,10 +94,6 @@ class LLM:
         check_stored(wish, self._source)
         with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
             tokenizer = background.submit(self._source.tokenizer)
-        if allowed is not None:
-            from ingle.llm.allowance import check_fits  # here, as in `_allowed`
-
-            check_fits(allowed, self.path, context, DEFAULT_CONTEXT)
             self.backend = make_backend(backend, threads, emulate, exact)
             loaded = load_model(
                 self._source.container,
@@ -284,8 +278,14 @@ class LLM:
         prompts = list(prompt) if isinstance(prompt, list | tuple) else [prompt]
         wishes = given(options)
         wish = answer_format(wishes.get("format"))
+        stops = stop_strings(self._options(wishes).get("stop"))
         return [
-            self._stream(self._prompt_ids(text), wishes, held_to(self.tokenizer, wish))
+            self._stream(
+                self._prompt_ids(text),
+                wishes,
+                TextReader(self.tokenizer, stops),
+                held_to(self.tokenizer, wish),
+            )
             for text in prompts
         ]
 
@@ -309,11 +309,13 @@ class LLM:
             template, own.get("reasoning"), own.get("chat_template_kwargs")
         )
         ids = render_ids(self.tokenizer, template, turns, **wanted_variables)
-        end, limit = self.tokenizer.decode(ids[-8:]), self._options(wishes).get("max_tokens")
-        budget = own.get("reasoning_budget")
+        end, asked = self.tokenizer.decode(ids[-8:]), self._options(wishes)
+        limit, budget = asked.get("max_tokens"), own.get("reasoning_budget")
         held = template_constraint(self.tokenizer, template, end, wish, budget, limit)
-        made = self._stream(ids, wishes, held)
-        made.opens_in_reasoning = opens_reasoning(end)
+        inside = opens_reasoning(end)
+        reader = TextReader(self.tokenizer, stop_strings(asked.get("stop")), inside)
+        made = self._stream(ids, wishes, reader, held)
+        made.opens_in_reasoning = inside
         return made
 
     def _options(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
@@ -321,15 +323,17 @@ class LLM:
         return {**self._named.options, **wishes}
 
     def _stream(
-        self, ids: list[int], wishes: Mapping[str, Any], constraint: TokenConstraint | None
+        self,
+        ids: list[int],
+        wishes: Mapping[str, Any],
+        reader: Reader,
+        constraint: TokenConstraint | None,
     ) -> Stream:
         usual = {**self._source.recommended, **self._named.sampling}
         wishes = self._options(wishes)
         asked = request(ids, wishes, usual, self.tokenizer.eos_ids, constraint)
-        most = self.engine.model.max_position_embeddings
-        _check_length(len(ids), self.context_tokens, most)
         self.engine.check(asked)
-        return Stream(self.engine, self.tokenizer, asked, stops, self.load_s)
+        return Stream(self.engine, self.tokenizer, asked, reader, self.load_s)
 
 
 def _check_no_stream(stream: bool) -> None:
@@ -341,35 +345,11 @@ def _check_no_stream(stream: bool) -> None:
 def _check_arithmetic(backend: str, emulate: str | None, exact: bool) -> None:
     if emulate is not None and backend != "reference":
         rule = f"emulation needs the backend reference, but got {backend} and {emulate}"
-        raise IngleError("emulate", rule, 'say backend="reference" too')
+        raise IngleError("emulate", rule)
     if exact and emulate is not None:
-        rule = f"exact arithmetic emulates nothing, but got {emulate}"
-        raise IngleError("exact", rule, "leave one of them out")
-
-
-def _allowed(memory: Any, max_memory: Any, backend: str) -> tuple[str, int] | None:
-    if memory is None and max_memory is None:
-        return None
-    from ingle.llm.allowance import allowed_bytes  # here, for few set limits and all start up
-
-    if backend != "cpu":
-        rule = f"a limit of memory needs the backend cpu, but got {backend}"
-        raise UnsupportedError("memory", rule, "leave one of them out")
-    return allowed_bytes(memory, max_memory)
-
-
-def _check_length(num_tokens: int, context: int, most: int) -> None:
-    """Raise IngleError for a prompt longer than the context; most: tokens that the model takes."""
-    if num_tokens <= context:
-        return
-    rule = f"prompt must have 1 to {context} tokens, but got {num_tokens}"
-    hint = f"shorten the prompt: the model takes {most} tokens at most"
-    if num_tokens <= most and context < most:
-        hint = f"shorten the prompt, or load the model with a larger context, up to {most}"
-    raise IngleError("prompt", rule, hint)
+        raise IngleError("exact", f"exact arithmetic emulates nothing, but got {emulate}")
 
 
 def _check_count(name: str, value: int | None) -> None:
     if value is not None and (not isinstance(value, int) or value < 1):
-        rule = f"{name} must be a whole number from 1 up, but got {value!r:.60}"
-        raise IngleError(name, rule, "leave it out for the usual one")
+        raise IngleError(name, f"{name} must be a whole number from 1 up, but got {value!r:.60}")

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from time import perf_counter
 
 from ingle.errors import IngleError
 from ingle.llm.completion import Completion, Timings, TokenLogprob, Usage
-from ingle.llm.stop import StopScanner
+from ingle.llm.reader import Reader
+from ingle.llm.reasoning import Part, ReasoningSplitter
 from ingle.runtime import Engine, FinishReason, Progress, Request
 from ingle.tokenizer import Tokenizer
 
 
 class Stream:
-    """Pieces of text as they are ready; `completion` tells the whole once the end is reached."""
+    """Pieces of text as they are ready; `completion` tells the whole once the end is reached.
+
+    `parts` gives reasoning too, told apart. Reasoning that a model of a chat template writes
+    between tags is also in the pieces of text, as it was written.
+    """
 
     def __init__(
         self,
         engine: Engine,
         tokenizer: Tokenizer,
         request: Request,
-        stops: Sequence[str] = (),
+        reader: Reader,
         load_s: float = 0.0,
     ) -> None:
+        self._request = request
+        self._reader = reader
         self._progress = Progress(len(request.prompt_ids))
         self._tokenizer = tokenizer
         self._wants_logprobs = request.logprobs is not None
         self._load_s = load_s
         self._ids: list[int] = []
-        self._text = ""
         self._cancelled = False
         self._completion: Completion | None = None
         self._first_token_s = 0.0
-        self._pieces = self._run(engine, request, StopScanner(stops))
+        self._parts = self._run(engine, request)
         self.opens_in_reasoning = False
         """Whether the prompt itself opened the model's reasoning, as some chat templates do."""
 
@@ -41,7 +47,25 @@ class Stream:
         return self
 
     def __next__(self) -> str:
-        return next(self._pieces)
+        while True:
+            part = next(self._parts)
+            if not part.is_reasoning:
+                return part.text
+
+    def parts(self) -> Iterator[Part]:
+        """Pieces of text and of reasoning, each said to be one or the other; instead of pieces."""
+        if self._reader.tells_reasoning:
+            yield from self._parts
+            return
+        splitter = ReasoningSplitter(self.opens_in_reasoning)
+        for piece in self:
+            yield from splitter.feed(piece)
+        yield from splitter.finish()
+
+    @property
+    def request(self) -> Request:
+        """What is asked of the engine."""
+        return self._request
 
     def whole(self) -> Completion:
         """Reads to the end and returns the answer."""
@@ -56,7 +80,7 @@ class Stream:
         """
         self._cancelled = True
         with contextlib.suppress(ValueError):  # the generator is running
-            self._pieces.close()
+            self._parts.close()
             self._finish(FinishReason.CANCELLED)
 
     @property
@@ -73,51 +97,48 @@ class Stream:
             )
         return self._completion
 
-    def _run(
-        self, engine: Engine, request: Request, stops: StopScanner
-    ) -> Generator[str, None, None]:
+    def _run(self, engine: Engine, request: Request) -> Generator[Part, None, None]:
         try:
-            self._finish((yield from self._generate(engine, request, stops)))
+            self._finish((yield from self._generate(engine, request)))
         except GeneratorExit:  # `completion` is ready before anybody sees the end
             self._finish(FinishReason.CANCELLED)
             raise
 
-    def _generate(
-        self, engine: Engine, request: Request, stops: StopScanner
-    ) -> Generator[str, None, FinishReason]:
-        started = perf_counter()
-        decoder = self._tokenizer.decoder(skip_special=True)
+    def _generate(self, engine: Engine, request: Request) -> Generator[Part, None, FinishReason]:
+        started, reader = perf_counter(), self._reader
         for token in engine.generate(request, self._progress):
             if not self._ids:
                 self._first_token_s = perf_counter() - started
             self._ids.append(token)
-            known = token < self._tokenizer.vocab_size  # a model may have more rows than words
-            piece, stopped = stops.feed(decoder.feed(token) if known else "")
-            self._text += piece
-            if piece and not self._cancelled:
-                yield piece
+            for part in reader.feed(token):
+                if not self._cancelled:
+                    yield part
             if self._cancelled:
                 return FinishReason.CANCELLED
-            if stopped:
-                return FinishReason.STOP
-        piece, stopped = stops.feed(decoder.finish())
-        piece += "" if stopped else stops.finish()
-        self._text += piece
-        if piece:
-            yield piece
-        return FinishReason.STOP if stopped else self._progress.finish_reason
+            if reader.stopped:
+                break
+        yield from reader.finish()
+        return FinishReason.STOP if reader.stopped else self._progress.finish_reason
 
     def _finish(self, reason: FinishReason) -> None:
         if self._completion is not None:
             return
-        p = self._progress
+        p, reply = self._progress, self._reader.reply()
+        called = reason is FinishReason.STOP and reply.tool_calls and not reply.cut_call
         self._completion = Completion(
-            self._text,
+            reply.text,
             tuple(self._ids),
-            str(reason),
+            "tool_calls" if called else str(reason),
             Usage(p.prompt_tokens, p.completion_tokens, p.cached_tokens),
             Timings.of(p, self._load_s, self._first_token_s),
             self._logprobs() if self._wants_logprobs else None,
+            reply.answer,
+            reply.reasoning,
+            reply.tool_calls,
+            reply.messages,
+            reply.cut_call,
+            reply.repairs,
+            getattr(self._request.constraint, "cost", None),
         )
 
     def _logprobs(self) -> tuple[TokenLogprob, ...]:

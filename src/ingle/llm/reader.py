@@ -1,0 +1,107 @@
+"""Owns reading a model's ids as a reply: what is text, what is reasoning, what is a call.
+
+A reader of another chat format has these four names. It does not know engines or times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from ingle.chat.message import Message, ToolCall
+from ingle.llm.reasoning import Part, split_reasoning
+from ingle.llm.stop import StopScanner
+from ingle.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # with tools alone: they load slowly
+    from ingle.chat.tools.written import CallScanner
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A finished reply. text: what was streamed. answer: the text without its reasoning.
+
+    messages: what a conversation goes on with, calls and the reasoning behind them included.
+    cut_call: a call was begun and not finished; it must not be made. repairs: how often which
+    rule put the model's format right.
+    """
+
+    text: str
+    answer: str
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    messages: tuple[Message, ...] = ()
+    cut_call: bool = False
+    repairs: Mapping[str, int] = field(default_factory=dict)
+
+
+class Reader(Protocol):
+    """Takes ids one by one. stopped: the text itself asked for the end (a stop string).
+
+    tells_reasoning: parts say what is reasoning; else it is still in the text, between tags.
+    """
+
+    stopped: bool
+    tells_reasoning: bool
+
+    def feed(self, token_id: int) -> list[Part]:
+        """The parts that are certain now."""
+
+    def finish(self) -> list[Part]:
+        """The parts that were held back, at the end."""
+
+    def reply(self) -> Reply:
+        """The whole, after `finish`."""
+
+
+class TextReader:
+    """A reply that is text: raw, or what a chat template leads to.
+
+    inside: the prompt opened the reasoning; None where the text is no chat's. calls: what calls
+    look like in it, if there are tools.
+    """
+
+    tells_reasoning = False
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stops: Sequence[str] = (),
+        inside: bool | None = None,
+        calls: CallScanner | None = None,
+    ) -> None:
+        self.stopped = False
+        self._tokenizer = tokenizer
+        self._decoder = tokenizer.decoder(skip_special=True)
+        self._stops, self._calls, self._inside = StopScanner(stops), calls, inside
+        self._text = ""
+
+    def feed(self, token_id: int) -> list[Part]:
+        known = token_id < self._tokenizer.vocab_size  # a model may have more rows than words
+        piece, self.stopped = self._stops.feed(self._decoder.feed(token_id) if known else "")
+        return self._shown(piece)
+
+    def finish(self) -> list[Part]:
+        held = ""
+        if not self.stopped:
+            held, self.stopped = self._stops.feed(self._decoder.finish())
+            held += "" if self.stopped else self._stops.finish()
+        parts = self._shown(held)
+        return parts if self._calls is None else [*parts, *self._parts(self._calls.finish())]
+
+    def reply(self) -> Reply:
+        reasoning, answer = "", self._text
+        if self._inside is not None:
+            reasoning, answer = split_reasoning(self._text, self._inside)
+        calls = () if self._calls is None else tuple(self._calls.found)
+        cut = self._calls is not None and self._calls.cut
+        said = Message("assistant", answer, tool_calls=calls, reasoning=reasoning or None)
+        return Reply(self._text, answer, reasoning, calls, (said,), cut)
+
+    def _shown(self, piece: str) -> list[Part]:
+        return self._parts(piece if self._calls is None else self._calls.feed(piece))
+
+    def _parts(self, text: str) -> list[Part]:
+        self._text += text
+        return [Part(text, False)] if text else []
