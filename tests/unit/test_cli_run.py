@@ -118,6 +118,10 @@ def test_options_not_typed_are_left_to_the_model(ingle: Any) -> None:
         (["smolm2:135m", "Hi"], "hint: known names like it: smollm2:135m"),
         (["no/such.gguf", "Hi"], "[no/such.gguf] a model file must exist"),
         (["Why", "is", "it"], "hint: put quotes around a prompt of several words"),
+        (["TCP/IP"], "if it was meant as a prompt: ingle run smollm2:135m TCP/IP"),
+        (["key:value"], "if it was meant as a prompt: ingle run smollm2:135m key:value"),
+        (["./nothere", "Hi"], "[./nothere] a model's file or folder must exist, but got nothing"),
+        (["~/nothere", "Hi"], "hint: check the path; `ingle list` shows what is here"),
         ([""], "[PROMPT] a prompt must hold text"),
         (["  \n"], "[PROMPT] a prompt must hold text"),
         ([], "[PROMPT] a prompt must hold text"),
@@ -163,7 +167,8 @@ def test_mistakes_are_told_and_exit_2(ingle: Any, words: list[str], told: str) -
     assert (ended.code, ended.out) == (2, "")
     assert told in ended.err
     assert ended.err.startswith("[")
-    assert len(ended.err.splitlines()) <= 2
+    assert [line[:5] for line in ended.err.splitlines()][1:] in (["hint:"], [])
+    assert len(ended.err.splitlines()) == 2 or words == ["script: memory"]
 
 
 @pytest.mark.parametrize(
@@ -396,7 +401,12 @@ def test_verbose_tells_timings_on_stderr(ingle: Any) -> None:
 
 def test_an_answer_cut_by_the_context_is_told(ingle: Any) -> None:
     assert "the context is full at 8 tokens" in ingle("run", "script: cut").err
-    assert ingle("run", "script: cut", "--max-tokens", "3").err == ""
+    assert ingle("run", "script: cut", "--json").err == ""
+
+
+def test_an_answer_cut_by_its_length_is_told(ingle: Any) -> None:
+    ended = ingle("run", "script: max", "--max-tokens", "3")
+    assert ended.err == "(cut: max tokens, 3, is reached)\n"
 
 
 def test_a_terminal_that_is_not_utf8_still_shows_text(ingle: Any) -> None:

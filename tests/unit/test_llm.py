@@ -217,8 +217,14 @@ def test_a_prompt_is_text(llm: LLM) -> None:
         ({"quantization": 8}, "quantization"),
         ({"load_in_8bit": True}, "load_in_8bit"),
         ({"load_in_4bit": True, "load_in_8bit": True}, "quantization"),
-        ({"memory": "8GiB"}, "memory"),
-        ({"max_memory": {"cpu": "8GiB"}}, "max_memory"),
+        ({"memory": "1 MB"}, "memory"),
+        ({"memory": "little"}, "memory"),
+        ({"memory": 2.5}, "memory"),
+        ({"memory": "8GiB", "backend": "reference"}, "memory"),
+        ({"memory": "8GiB", "max_memory": {"cpu": "8GiB"}}, "memory"),
+        ({"max_memory": {"cpu": 1_000_000}}, "max_memory"),
+        ({"max_memory": {0: "8GiB", "cpu": "8GiB"}}, "max_memory"),
+        ({"max_memory": "8GiB"}, "max_memory"),
         ({"device_map": "cuda"}, "device_map"),
         ({"device_map": {"": 0}}, "device_map"),
         ({"tensor_parallel_size": 2}, "tensor_parallel_size"),
@@ -235,6 +241,29 @@ def test_settings_that_cannot_be_meant_are_told(
 ) -> None:
     with pytest.raises(IngleError, match=rf"^\[{where}\] "):
         LLM(folder, **settings)
+
+
+@pytest.mark.parametrize("limit", [{"memory": "1GiB"}, {"max_memory": {0: 0, "cpu": 1 << 30}}])
+def test_a_model_that_fits_a_limit_of_memory_opens(folder: Path, limit: dict[str, Any]) -> None:
+    with LLM(folder, context=32, **limit) as model:
+        assert model.context_tokens == 32
+
+
+def test_a_model_that_does_not_fit_is_refused_with_the_figures(folder: Path) -> None:
+    figures = (
+        r"the model needs 0\.\d\d GiB with a context of [\d,]+ tokens, but got a limit of 0\.00"
+    )
+    with pytest.raises(IngleError, match=figures):
+        LLM(folder, memory="1 MB")
+
+
+def test_a_prompt_too_long_is_told_how_long_one_may_be(folder: Path) -> None:
+    with LLM(folder, context=16) as model:
+        most = model.engine.model.max_position_embeddings
+        with pytest.raises(IngleError, match=f"larger context, up to {most}$"):
+            model.generate("one two three " * 8)
+        with pytest.raises(IngleError, match=f"the model takes {most} tokens at most$"):
+            model.generate("one two three " * most)
 
 
 def test_settings_of_other_tools_are_understood(folder: Path) -> None:

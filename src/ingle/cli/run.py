@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -23,12 +24,15 @@ def run(words: Sequence[str], options: Options) -> None:
     """Answer the prompt among `words`, in a file and on stdin, or chat if there is none."""
     options.check()
     model, typed = split_words(words)
-    prompt = whole_prompt(typed, options)
-    _check_prompt(prompt, options)
     home = env.home_dir()
     archive = Archive(home / "conversations.db")
-    session = _session(model, options, archive)
-    hub.resolve(session.model)  # before the heavy parts load
+    try:
+        prompt = whole_prompt(typed, options)
+        _check_prompt(prompt, options)
+        session = _session(model, options, archive)
+        hub.resolve(session.model)  # before the heavy parts load
+    except IngleError as error:
+        raise _perhaps_a_prompt(error, words) from None
     from ingle.llm import LLM
 
     with LLM(
@@ -48,6 +52,15 @@ def run(words: Sequence[str], options: Options) -> None:
         else:
             _answer(llm, session, prompt, options)
             _save(archive, session, options)
+
+
+def _perhaps_a_prompt(error: IngleError, words: Sequence[str]) -> IngleError:
+    """The same mistake, with what to do if a lone word was no model's name but a question."""
+    if len(words) != 1 or not hub.is_model_word(words[0]) or hub.is_known(words[0]):
+        return error
+    ask = shlex.join(["ingle", "run", hub.DEFAULT_MODEL, words[0]])
+    hint = f"{error.hint}; if it was meant as a prompt: {ask}"
+    return type(error)(error.where, error.rule, hint.removeprefix("; "))
 
 
 def _check_prompt(prompt: str | None, options: Options) -> None:

@@ -42,7 +42,10 @@ def open_container(path: str | Path) -> GgufFile | SafetensorsFile:
             "model must be GGUF or safetensors, but got a zip archive or Python pickle",
             "unpack it, or save the model as safetensors; pickles can run code and are not read",
         )
-    file.fail("", f"file must be GGUF or safetensors, but it starts with {quoted(start[:8])}")
+    if not file.size:
+        file.fail("", "file must be GGUF or safetensors, but it is empty")
+    rule = f"file must be GGUF or safetensors, but it starts with {quoted(start[:8])}"
+    file.fail("", rule, "name a model's file or folder; this is none, or a damaged one")
 
 
 def _open_folder(folder: Path) -> GgufFile | SafetensorsFile:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ingle.errors import FileFormatError, IngleError
 
 Bytes = NDArray[np.uint8]
+_DAMAGED = "it is damaged, or was cut: fetch or make it again"
 
 
 def quoted(name: str | bytes, limit: int = 80) -> str:
@@ -71,7 +72,7 @@ class FileMap:
         if drop is not None and isinstance(self.buffer, mmap.mmap):
             self.buffer.madvise(drop)
 
-    def fail(self, field: str, rule: str, hint: str = "") -> NoReturn:
+    def fail(self, field: str, rule: str, hint: str = _DAMAGED) -> NoReturn:
         """Raise FileFormatError at this file; `field` names the tensor, key or header entry."""
         raise FileFormatError(self.where(field), rule, hint)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ingle.hub.creation import copy, create, modelfile_text, settings
 from ingle.hub.inventory import Listing, listing, remove
-from ingle.hub.names import is_model_word, locate, pull, resolve
+from ingle.hub.names import is_known, is_model_word, locate, pull, resolve
 from ingle.hub.place import Found, find
 from ingle.hub.registry import DEFAULT_MODEL, Entry
 
@@ -20,6 +20,7 @@ __all__ = [
     "copy",
     "create",
     "find",
+    "is_known",
     "is_model_word",
     "listing",
     "locate",

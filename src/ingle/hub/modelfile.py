@@ -17,6 +17,10 @@ from ingle.errors import FileFormatError, IngleError, UnsupportedError
 
 _MAX_BYTES = 4 << 20
 _GO_TEMPLATE = re.compile(r"\{\{-?\s*(?:\.|\$|range\b|with\b|end\b|if\s|else\b|block\b|define\b)")
+_TO_COME = {
+    "ADAPTER": "LoRA adapters are still to come: merge it into the weights, and name those by FROM",
+    "MESSAGE": "example messages are still to come: say them in SYSTEM",
+}
 _INSTRUCTIONS = ("FROM", "PARAMETER", "SYSTEM", "TEMPLATE", "ADAPTER", "LICENSE", "MESSAGE")
 
 
@@ -153,9 +157,8 @@ def _take(found: Modelfile, word: str, value: str, path: Path, number: int) -> N
     elif word == "TEMPLATE":
         found.template = _template(value, path, number)
     else:
-        what = {"ADAPTER": "adapters", "MESSAGE": "example messages"}[word]
-        rule = f"a Modelfile must do without {word} for now, but got one"
-        raise UnsupportedError(f"{path}:{number}", rule, f"ingle does not apply {what} yet")
+        rule = f"a Modelfile must do without {word} for now, but got {value[:60]!r}"
+        raise UnsupportedError(f"{path}:{number}", rule, _TO_COME[word])
 
 
 def _template(value: str, path: Path, number: int) -> str:

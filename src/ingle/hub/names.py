@@ -16,6 +16,7 @@ from ingle.hub.reference import Reference, parse
 
 _TAGGED = re.compile(r"[A-Za-z][\w.-]*:[\w.-]+", re.ASCII)
 _SUFFIXES = (".gguf", ".safetensors")
+_PATH = re.compile(r"(?:\.{1,2}|~)?[/\\]\S*")  # ./x, ../x, ~/x, /x: what is typed for a file
 
 
 def resolve(name: str | Path) -> Path:
@@ -32,16 +33,21 @@ def is_model_word(word: str) -> bool:
     """Whether the first word of a command line names a model rather than being a prompt.
 
     True for a known name, an existing path, a repository, a name given on this machine or by
-    Ollama, and for what can only be meant as a model: ``name:tag`` and ``*.gguf``. Words with
-    blanks are prompts unless such a path exists.
+    Ollama, and for what can only be meant as a model: ``name:tag``, ``*.gguf``, ``./a/path``.
+    Words with blanks are prompts unless such a path exists.
     """
-    if registry.find(word) or registry.find_repository(word) or existing(word) is not None:
+    if is_known(word) or existing(word) is not None:
         return True
     if not word or any(letter.isspace() for letter in word):
         return False
-    if word.endswith(_SUFFIXES) or _TAGGED.fullmatch(word) or parse(word):
+    if word.endswith(_SUFFIXES) or _TAGGED.fullmatch(word) or parse(word) or _PATH.fullmatch(word):
         return True
     return manifest.exists(word) or ollama.find(word) is not None
+
+
+def is_known(word: str) -> bool:
+    """Whether a word is in ingle's own table of names, on this machine or not."""
+    return bool(registry.find(word) or registry.find_repository(word))
 
 
 def pull(name: str) -> Path:
@@ -83,6 +89,9 @@ def locate(name: str) -> Path:
 def unknown(text: str) -> IngleError:
     """What to raise for a name that nothing answers to."""
     shown = text if len(text) <= 60 else text[:57] + "..."
+    if _PATH.fullmatch(text):
+        rule = "a model's file or folder must exist, but got nothing at that path"
+        return ModelNotFoundError(shown, rule, "check the path; `ingle list` shows what is here")
     return ModelNotFoundError(
         "model",
         f"a model must be a known name, an existing path or user/repo, but got {shown!r}",
@@ -100,7 +109,7 @@ def _here(name: str) -> Path | None:
         return path
     if not known and name.endswith(_SUFFIXES) and not _explicit(name):
         rule = "a model file must exist, but got no file of that name"
-        raise ModelNotFoundError(name, rule, "check the path")
+        raise ModelNotFoundError(name, rule, "check the path; `ingle list` shows what is here")
     found = place.find(name)
     return found.path if found else None
 

@@ -75,7 +75,7 @@ class Known:
     """A model with a name whose files are a repository of the model hub.
 
     reference: what a pull fetches. also: repositories of the same model, taken where they already
-    lie on this machine. num_bytes: about; the hub says exactly.
+    lie on this machine. num_bytes: of the weights when last looked up; the hub says it anew.
     """
 
     name: str
@@ -114,19 +114,19 @@ def _qwen3(size: str, quant: str, num_bytes: int) -> Known:
 REPOSITORIES: Mapping[str, Known] = {
     known.name: known
     for known in (
-        _gpt_oss("20b", 12_110_000_000),
-        _gpt_oss("120b", 63_390_000_000),
-        _qwen3("0.6b", "Q8_0", 639_000_000),
-        _qwen3("1.7b", "Q8_0", 1_834_000_000),
-        _qwen3("4b", "Q4_K_M", 2_497_000_000),
-        _qwen3("8b", "Q4_K_M", 5_028_000_000),
-        _qwen3("14b", "Q4_K_M", 9_001_000_000),
-        _qwen3("32b", "Q4_K_M", 19_762_000_000),
-        _qwen3("30b-a3b", "Q4_K_M", 18_557_000_000),
+        _gpt_oss("20b", 12_109_566_624),
+        _gpt_oss("120b", 63_387_346_208),
+        _qwen3("0.6b", "Q8_0", 639_446_688),
+        _qwen3("1.7b", "Q8_0", 1_834_426_016),
+        _qwen3("4b", "Q4_K_M", 2_497_280_256),
+        _qwen3("8b", "Q4_K_M", 5_027_783_488),
+        _qwen3("14b", "Q4_K_M", 9_001_752_960),
+        _qwen3("32b", "Q4_K_M", 19_762_149_024),
+        _qwen3("30b-a3b", "Q4_K_M", 18_556_685_824),
         Known(
             "gpt2",
             "GPT-2 124M, float32",
-            548_000_000,
+            548_105_171,
             Reference("openai-community/gpt2", "safetensors"),
         ),
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ingle import hub
 from ingle.backends import make_backend
 from ingle.chat.template import render_ids
-from ingle.errors import IngleError
+from ingle.errors import IngleError, UnsupportedError
 from ingle.llm.async_stream import AsyncStream
 from ingle.llm.completion import Completion
 from ingle.llm.constraint import answer_format, held_to, template_constraint
@@ -52,8 +52,10 @@ class LLM:
     num_experts_per_tok: for every request that does not say otherwise; default the model's own.
     chat_template: Jinja that takes the place of the model's own.
     quantization: what the file must be stored as ("mxfp4", "q4_k_m"); nothing is converted.
-    memory, max_memory, device_map and `others`: as users of transformers and vLLM write them; see
-    `OtherSettings`. What this build cannot do is refused.
+    packed: run the packed copy of a GGUF file, if `ingle run` or `ingle pack` made one.
+    memory ("8GiB", bytes), max_memory ({"cpu": "8GiB"}): the most that may be used; a model whose
+    plan needs more is refused before it is loaded. device_map and `others`: as users of
+    transformers and vLLM write them; see `OtherSettings`. What this build cannot do is refused.
     Raises IngleError for what cannot be found, read or run.
 
     One answer is computed at a time: those asked for meanwhile wait (async) or take turns (streams
@@ -79,7 +81,8 @@ class LLM:
     ) -> None:
         started = perf_counter()
         own = renamed({"context": context, "threads": threads}, others)
-        check_placement(memory, max_memory, device_map)
+        check_placement(device_map)
+        allowed = _allowed(memory, max_memory, backend)
         wish = wanted(quantization, others)
         _check_arithmetic(backend, emulate, exact)
         _check_count("threads", own["threads"])
@@ -94,6 +97,10 @@ class LLM:
         check_stored(wish, self._source)
         with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
             tokenizer = background.submit(self._source.tokenizer)
+        if allowed is not None:
+            from ingle.llm.allowance import check_fits  # here, as in `_allowed`
+
+            check_fits(allowed, self.path, context, DEFAULT_CONTEXT)
             self.backend = make_backend(backend, threads, emulate, exact)
             loaded = load_model(
                 self._source.container,
@@ -332,6 +339,11 @@ class LLM:
         usual = {**self._source.recommended, **self._named.sampling}
         wishes = self._options(wishes)
         asked = request(ids, wishes, usual, self.tokenizer.eos_ids, constraint)
+<<<<<<< /tmp/m_mine.whole
+=======
+        most = self.engine.model.max_position_embeddings
+        _check_length(len(ids), self.context_tokens, most)
+>>>>>>> /tmp/m_theirs
         self.engine.check(asked)
         return Stream(self.engine, self.tokenizer, asked, reader, self.load_s)
 
@@ -345,11 +357,35 @@ def _check_no_stream(stream: bool) -> None:
 def _check_arithmetic(backend: str, emulate: str | None, exact: bool) -> None:
     if emulate is not None and backend != "reference":
         rule = f"emulation needs the backend reference, but got {backend} and {emulate}"
-        raise IngleError("emulate", rule)
+        raise IngleError("emulate", rule, 'say backend="reference" too')
     if exact and emulate is not None:
-        raise IngleError("exact", f"exact arithmetic emulates nothing, but got {emulate}")
+        rule = f"exact arithmetic emulates nothing, but got {emulate}"
+        raise IngleError("exact", rule, "leave one of them out")
+
+
+def _allowed(memory: Any, max_memory: Any, backend: str) -> tuple[str, int] | None:
+    if memory is None and max_memory is None:
+        return None
+    from ingle.llm.allowance import allowed_bytes  # here, for few set limits and all start up
+
+    if backend != "cpu":
+        rule = f"a limit of memory needs the backend cpu, but got {backend}"
+        raise UnsupportedError("memory", rule, "leave one of them out")
+    return allowed_bytes(memory, max_memory)
+
+
+def _check_length(num_tokens: int, context: int, most: int) -> None:
+    """Raise IngleError for a prompt longer than the context; most: tokens that the model takes."""
+    if num_tokens <= context:
+        return
+    rule = f"prompt must have 1 to {context} tokens, but got {num_tokens}"
+    hint = f"shorten the prompt: the model takes {most} tokens at most"
+    if num_tokens <= most and context < most:
+        hint = f"shorten the prompt, or load the model with a larger context, up to {most}"
+    raise IngleError("prompt", rule, hint)
 
 
 def _check_count(name: str, value: int | None) -> None:
     if value is not None and (not isinstance(value, int) or value < 1):
-        raise IngleError(name, f"{name} must be a whole number from 1 up, but got {value!r:.60}")
+        rule = f"{name} must be a whole number from 1 up, but got {value!r:.60}"
+        raise IngleError(name, rule, "leave it out for the usual one")

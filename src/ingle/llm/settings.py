@@ -75,21 +75,16 @@ def renamed(own: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]
     return found
 
 
-def check_placement(memory: Any, max_memory: Any, device_map: Any) -> None:
-    """Raise UnsupportedError for limits of memory and for any device but this machine's CPU.
+def check_placement(device_map: Any) -> None:
+    """Raise UnsupportedError for any device but this machine's CPU.
 
-    >>> check_placement(None, None, "auto")
-    >>> check_placement("8GiB", None, None)
+    >>> check_placement("auto")
+    >>> check_placement("cuda:0")
     Traceback (most recent call last):
     ...
-    ingle.errors.UnsupportedError: [memory] a limit of memory cannot be kept yet, but got '8GiB'.
-    hint: leave it out; a smaller context or a smaller quantization needs less
+    ingle.errors.UnsupportedError: [device_map] the device must be cpu or auto, but got 'cuda:0'.
+    hint: leave it out: this build computes on the CPU
     """
-    for name, value in (("memory", memory), ("max_memory", max_memory)):
-        if value is not None:
-            rule = f"a limit of memory cannot be kept yet, but got {value!r:.60}"
-            hint = "leave it out; a smaller context or a smaller quantization needs less"
-            raise UnsupportedError(name, rule, hint)
     places = device_map.values() if isinstance(device_map, Mapping) else [device_map]
     for place in places:
         if not _is_cpu(place):
