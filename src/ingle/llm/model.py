@@ -339,11 +339,8 @@ class LLM:
         usual = {**self._source.recommended, **self._named.sampling}
         wishes = self._options(wishes)
         asked = request(ids, wishes, usual, self.tokenizer.eos_ids, constraint)
-<<<<<<< /tmp/m_mine.whole
-=======
         most = self.engine.model.max_position_embeddings
         _check_length(len(ids), self.context_tokens, most)
->>>>>>> /tmp/m_theirs
         self.engine.check(asked)
         return Stream(self.engine, self.tokenizer, asked, reader, self.load_s)
 
