@@ -169,13 +169,18 @@ def test_bytes_between_tensors_are_not_lost(tmp_path: Path) -> None:
         pack(gguf, tmp_path / "b")
 
 
-def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ingle.cli.inspect import inspect
     from ingle.cli.pack import pack as command
 
+    monkeypatch.setenv("INGLE_MODELS", str(tmp_path / "models"))
     gguf = synthesize("tiny-llama", tmp_path / "a.gguf", layout="gguf")
+    assert command(str(gguf), str(tmp_path / "b.packed.safetensors")) == 0
+    assert Path(capsys.readouterr().out.strip()) == tmp_path / "b.packed.safetensors"
     assert command(str(gguf)) == 0
     path = Path(capsys.readouterr().out.strip())
-    assert path == tmp_path / "a.packed.safetensors"
+    assert path.parent == tmp_path / "models" / ".packed"
     assert inspect(str(path), as_json=True, tensors=False) == 0
     assert json.loads(capsys.readouterr().out)["architecture"] == "llama"

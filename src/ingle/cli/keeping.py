@@ -28,6 +28,9 @@ def pull(
     hf: Annotated[
         str | None, typer.Option("-hf", "--hf-repo", metavar="USER/REPO[:QUANT]", help="The same.")
     ] = None,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="Keep it packed alone: what was fetched is removed.")
+    ] = False,
 ) -> None:
     """Fetch a model, or bring it up to date; `ingle list` shows known names."""
     from ingle.cli.pull import pull as fetch
@@ -35,7 +38,7 @@ def pull(
     named = [*([name] if name else []), *([f"hf:{hf}"] if hf else [])]
     if len(named) != 1:
         raise IngleError("NAME", f"one model must be named, but got {len(named)}")
-    fetch(named[0])
+    fetch(named[0], pack)
 
 
 @app.command("ls", hidden=True)

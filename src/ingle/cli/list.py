@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from ingle import hub
-from ingle.cli.wording import columns, printable
+from ingle.cli.layout import table, width_of_stdout
+from ingle.cli.wording import printable
 from ingle.hub.inventory import Listing
 from ingle.hub.progress import as_size
 
@@ -19,8 +20,11 @@ def show(as_json: bool = False) -> None:
     rows = [("NAME", "SIZE", "HERE", "WHAT IT IS")]
     for model in models:
         size = as_size(model.file_bytes) if model.file_bytes else "-"
-        rows.append((printable(model.name, 120), size, model.owner or "-", model.summary))
-    print(*columns(rows), sep="\n")
+        packed = model.packed_bytes
+        about = [model.summary, f"packed: {as_size(packed)}" if packed else ""]
+        what = ", ".join(filter(None, about))
+        rows.append((printable(model.name, 120), size, model.owner or "-", what))
+    print(*table(rows, width_of_stdout()), sep="\n")
 
 
 def _object(model: Listing) -> dict[str, str | int | None]:
@@ -30,4 +34,5 @@ def _object(model: Listing) -> dict[str, str | int | None]:
         "bytes": model.file_bytes,
         "path": None if model.path is None else str(model.path),
         "owner": model.owner or None,
+        "packed_bytes": model.packed_bytes,
     }

@@ -167,7 +167,7 @@ def quantize(
 def pack(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A GGUF file or a known name.")],
     target: Annotated[
-        str | None, typer.Argument(metavar="[DST]", help="Beside SRC if left out.")
+        str | None, typer.Argument(metavar="[DST]", help="A file; else what `run` takes.")
     ] = None,
 ) -> None:
     """Write a model as the kernels read it, so that it starts at once and is mapped, not copied."""

@@ -6,17 +6,19 @@ from pathlib import Path
 
 from ingle.cli.writing import written
 from ingle.formats.packed import pack as pack_model
-
-SUFFIX = ".packed.safetensors"
+from ingle.hub import packing
 
 
 def pack(source: str, target: str | None = None) -> int:
     """Write a GGUF as a packed file and print its path; 0.
 
-    What was interrupted continues when the same command is given again. Raises IngleError.
+    target: a file; left out, the copy in the models folder that `ingle run` takes. What was
+    interrupted continues when the same command is given again. Raises IngleError.
     """
-    out = Path(target) if target else Path(source).with_suffix(SUFFIX)
+    if target is None:
+        print(packing.make(Path(source)))
+        return 0
     with written("pack") as tell:
-        path = pack_model(source, out, tell)
+        path = pack_model(source, Path(target), tell)
     print(path)
     return 0

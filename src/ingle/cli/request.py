@@ -40,6 +40,7 @@ class Options:
     prompt_file: str | None = None
     resume: bool = False  # the latest saved conversation
     save: bool = True
+    pack: bool = True  # large GGUF files, once
     answer_format: str | None = None
     quantize: str | None = None
 

@@ -30,13 +30,18 @@ def run(words: Sequence[str], options: Options) -> None:
         prompt = whole_prompt(typed, options)
         _check_prompt(prompt, options)
         session = _session(model, options, archive)
-        hub.resolve(session.model)  # before the heavy parts load
+        path = hub.resolve(session.model)  # before the heavy parts load
     except IngleError as error:
         raise _perhaps_a_prompt(error, words) from None
+    if options.pack and options.backend == "cpu":
+        from ingle.hub.packing import shelve
+
+        shelve(path)
     from ingle.llm import LLM
 
     with LLM(
         session.model,
+        packed=options.pack,
         backend=options.backend,
         threads=options.threads,
         context=options.context,

@@ -101,6 +101,9 @@ def run(
     no_save: Annotated[
         bool, typer.Option("--no-save", help="Keep no record of what is said.")
     ] = False,
+    no_pack: Annotated[
+        bool, typer.Option("--no-pack", help="Run a large GGUF as it is; make no packed copy.")
+    ] = False,
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Show the answer when it is complete.")
     ] = False,
@@ -154,6 +157,7 @@ def run(
         prompt_file=file,
         resume=resume,
         save=not no_save,
+        pack=not no_pack,
         answer_format=answer_format,
         quantize=quantize,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ingle import config, env
 from ingle.errors import DownloadError, UnreachableError, UnsupportedError
-from ingle.hub import cache, manifest
+from ingle.hub import cache, manifest, shelf
 from ingle.hub.blob import Blob, Tally, fetch
 from ingle.hub.choice import Choice, choose
 from ingle.hub.lock import locked
@@ -42,11 +42,24 @@ def pull(name: str, reference: Reference) -> Path:
         repository = look_up(reference.repo, progress.note)
         sizes = {path: file.num_bytes for path, file in repository.files.items()}
         choice = choose(sizes, reference.wish, reference.repo)
+        packed = _packed(name, repository)
+        if packed is not None:
+            progress.note(f"ready at {packed}")
+            return packed
         fetched = _bring(name, repository, choice, progress)
         with manifest.changing():
             path = _place(name, repository, choice, fetched)
         progress.note(f"ready at {path}")
     return path
+
+
+def _packed(name: str, repository: Repository) -> Path | None:
+    """The packed copy that has taken the place of this very commit's files."""
+    kept = manifest.read(name) if manifest.exists(name) else None
+    if kept is None or not kept.path or Path(kept.path).exists():
+        return None
+    same = (kept.repo, kept.commit) == (repository.repo, repository.commit)
+    return shelf.copy_of(Path(kept.path)) if same else None
 
 
 def _bring(

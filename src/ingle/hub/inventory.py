@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingle.errors import IngleError, ModelNotFoundError
-from ingle.hub import cache, lm_studio, manifest, ollama, place, registry, store
+from ingle.hub import cache, lm_studio, manifest, ollama, place, registry, shelf, store
 from ingle.hub.names import unknown
 from ingle.hub.reference import Reference, parse
 
@@ -34,6 +34,14 @@ class Listing:
     owner: str = ""
     base: str = ""
 
+    @property
+    def packed_bytes(self) -> int | None:
+        """Size of its packed copy, if there is one."""
+        copy = shelf.copy_of(self.path) if self.path else None
+        if self.path and self.path.parent == shelf.folder():
+            copy = self.path
+        return copy.stat().st_size if copy else None
+
 
 def listing() -> list[Listing]:
     """Every model that is here, by name, then every known name that is not."""
@@ -47,13 +55,34 @@ def listing() -> list[Listing]:
 
 
 def remove(name: str) -> int:
-    """Remove the model `name` from this machine and return the bytes that are free again.
+    """Remove the model `name`, and its packed copy, and return the bytes that are free again.
 
-    What other tools keep is not removed, nor a model that others here are made from. Raises
-    ModelNotFoundError if there is no such name or it is not here.
+    What other tools keep is not removed, only its packed copy, if there is one; nor is a model that
+    others here are made from. Raises ModelNotFoundError if there is no such name or it is not here.
     """
     entry = registry.find(name)
     _check_unused(entry.name if entry else name)
+    copied_bytes = shelf.discard(_place_of(name, entry))
+    try:
+        return copied_bytes + _remove(name, entry)
+    except IngleError:
+        if copied_bytes:
+            return copied_bytes
+        raise
+
+
+def _place_of(name: str, entry: registry.Entry | None) -> Path:
+    """Where the model's own file lies or lay."""
+    if entry is not None:
+        return store.path_of(entry)
+    kept = manifest.read(name) or manifest.read(registry.full_name(name)) or _by_label(name)
+    if kept is not None and kept.path:
+        return Path(kept.path)
+    found = place.find(name)
+    return found.path if found else Path(name).expanduser()
+
+
+def _remove(name: str, entry: registry.Entry | None) -> int:
     if entry is not None:
         return _remove_entry(entry)
     kept = manifest.read(name) or manifest.read(registry.full_name(name)) or _by_label(name)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ingle.errors import IngleError, ModelNotFoundError, UnreachableError
-from ingle.hub import huggingface, manifest, ollama, place, registry
+from ingle.hub import huggingface, manifest, ollama, place, registry, shelf
 from ingle.hub.fetch import fetch
 from ingle.hub.reference import Reference, parse
 
@@ -104,7 +104,7 @@ def _here(name: str) -> Path | None:
     if made:
         return resolve(made[-1].base)
     known = registry.find(name) or registry.find_repository(name)
-    path = None if known else existing(name)
+    path = None if known else existing(name) or _copy_of_gone(name)
     if path is not None:
         return path
     if not known and name.endswith(_SUFFIXES) and not _explicit(name):
@@ -137,6 +137,14 @@ def _explicit(name: str) -> bool:
     """Whether a word that ends like a file names a repository's file: ``user/repo:x.gguf``."""
     reference = parse(name)
     return reference is not None and bool(reference.wish)
+
+
+def _copy_of_gone(text: str) -> Path | None:
+    """The packed copy of a file that lay at a path."""
+    try:
+        return shelf.copy_of(Path(text).expanduser()) if text else None
+    except (OSError, ValueError, RuntimeError):  # no path at all: see `existing`
+        return None
 
 
 def existing(text: str) -> Path | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingle.errors import IngleError
-from ingle.hub import cache, lm_studio, manifest, ollama, registry, store
+from ingle.hub import cache, lm_studio, manifest, ollama, registry, shelf, store
 from ingle.hub.choice import Choice
 from ingle.hub.reference import Reference, parse
 
@@ -77,6 +77,8 @@ def _pulled(name: str) -> Found | None:
     path = Path(found.path)
     folder = path if path.is_dir() else None
     whole = path.exists() and all(_part(found, folder, file) for file in found.files)
+    if not whole and (copy := shelf.copy_of(path)) is not None:
+        return Found(found.name, copy, copy.stat().st_size, INGLE, found.label)
     return Found(found.name, path, found.num_bytes, INGLE, found.label) if whole else None
 
 

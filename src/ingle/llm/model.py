@@ -76,6 +76,7 @@ class LLM:
         quantization: str | None = None,
         memory: str | int | None = None,
         max_memory: Mapping[Any, str | int] | None = None,
+        packed: bool = True,
         device_map: str | Mapping[str, Any] | None = None,
         **others: Unpack[OtherSettings],
     ) -> None:
@@ -92,15 +93,15 @@ class LLM:
         self._named = named(hub.settings(str(model)))
         context = own["context"] or self._named.context
         threads = own["threads"] or self._named.threads
-        self._source = Source(self.path)
+        self._source = Source(self.path, packed=packed and backend == "cpu")
         self._given_template = chat_template or self._named.template
         check_stored(wish, self._source)
-        with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
-            tokenizer = background.submit(self._source.tokenizer)
         if allowed is not None:
             from ingle.llm.allowance import check_fits  # here, as in `_allowed`
 
             check_fits(allowed, self.path, context, DEFAULT_CONTEXT)
+        with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
+            tokenizer = background.submit(self._source.tokenizer)
             self.backend = make_backend(backend, threads, emulate, exact)
             loaded = load_model(
                 self._source.container,

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ingle.errors import FileFormatError
-from ingle.formats import GgufFile
-from ingle.formats.facts import open_model
+from ingle.formats import GgufFile, SafetensorsFile
+from ingle.formats.facts import ModelFacts, open_model
 from ingle.formats.json_file import read_json_object
 from ingle.formats.mapping import FileMap
+from ingle.hub import shelf
 from ingle.runtime.presets import recommended
 from ingle.tokenizer import Tokenizer, from_gguf_metadata, from_tokenizer_json, o200k_harmony
 from ingle.tokenizer.o200k import VOCAB_SIZE
@@ -27,11 +28,13 @@ _TEMPLATE_KEY = "tokenizer.chat_template"
 class Source:
     """A model on disk, opened: headers are read, weights are not.
 
+    packed: open the packed copy that `hub.shelf` keeps of it, if there is one.
     Raises IngleError when the path holds none, or a damaged one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.container, self.facts = open_model(path)
+    def __init__(self, path: Path, *, packed: bool = False) -> None:
+        copy = shelf.copy_of(path) if packed else None
+        self.container, self.facts = open_model(path) if copy is None else _packed(copy, path)
         opened = self.container.path
         self._folder = opened if opened.is_dir() else opened.parent
 
@@ -76,6 +79,16 @@ class Source:
                 template = entry.get("template")
                 return template if isinstance(template, str) else None
         return None
+
+
+def _packed(copy: Path, path: Path) -> tuple[GgufFile | SafetensorsFile, ModelFacts]:
+    """The packed copy; what it was made from, if that is still there and the copy is damaged."""
+    try:
+        return open_model(copy)
+    except FileFormatError:
+        if not path.exists():
+            raise
+        return open_model(path)
 
 
 def _text(path: Path) -> str:
