@@ -111,3 +111,28 @@ def imatrix(
         files or [], out, context, chunks, preset, process_output, top_up, exact, threads
     )
     work(words, wishes, png, as_json)
+
+
+@app.command()
+@guarded
+def formats(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[FORMAT...]", help="All if left out.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="M", help="A model whose tensor to measure on.")
+    ] = None,
+    tensor: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The tensor; one from the middle if left out."),
+    ] = None,
+    png: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Draw the code grids and errors.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads that encode.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show number formats side by side: bits, scales, and the error measured on a real tensor."""
+    from ingle.cli.formats import formats as show
+
+    show(model, tensor, names or [], png, threads, as_json)
