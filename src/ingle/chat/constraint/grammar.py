@@ -18,7 +18,7 @@ from ingle.errors import IngleError, UnsupportedError
 _WHERE = "format"
 _MAX_CHARS = 1 << 20
 # One blank, or one line break and its indent: a model that may write any number of blanks would.
-_WHITESPACE = r"(?:[ ]|\n[ ]{0,16})"
+WHITESPACE = r"(?:[ ]|\n[ ]{0,16})"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Grammar:
         except (TypeError, ValueError, RecursionError) as error:
             raise IngleError(where, f"a schema must be JSON, but got {error!s:.100}") from None
         _check_size(text, where)
-        options: Any = {"whitespace_pattern": _WHITESPACE, "lenient": lenient}
+        options: Any = {"whitespace_pattern": WHITESPACE, "lenient": lenient}
         source = LLMatcher.grammar_from_json_schema(text, overrides=options)
         failed, said = LLMatcher.validate_grammar_with_warnings(source)
         if failed or (said and not lenient):

@@ -24,11 +24,13 @@ _NAMING = ("function", "tool")
 class ToolChoice:
     """mode: "auto" leaves it to the model, "none" forbids calls, "required" asks for one.
 
-    tools: those that may be called; of one that was named, that one alone.
+    tools: those that may be called; of one that was named, that one alone. declared: those that
+    the model is told of, which stay the same through a chat whatever may be called.
     """
 
     mode: Mode
     tools: tuple[Tool, ...]
+    declared: tuple[Tool, ...] = ()
 
     @classmethod
     def of(cls, choice: Any, tools: Sequence[Tool]) -> Self:
@@ -43,14 +45,19 @@ class ToolChoice:
             mode = _SYNONYMS["auto" if choice is None else choice]
             if mode == "required" and not tools:
                 raise IngleError("tool_choice", "there must be tools to choose, but got none")
-            return cls(mode if tools else "none", tuple(tools) if mode != "none" else ())
+            callable_ones = () if mode == "none" else tuple(tools)
+            return cls(mode if tools else "none", callable_ones, tuple(tools))
         name = _named(choice)
         found = tuple(tool for tool in tools if tool.name == name)
         if not found:
             known = ", ".join(tool.name for tool in tools) or "none"
             rule = f"it must be auto, none, required or a declared tool, but got {choice!r:.80}"
             raise IngleError("tool_choice", rule, f"declared tools: {known}")
-        return cls("required", found)
+        return cls("required", found, tuple(tools))
+
+    def after_a_call(self) -> Self:
+        """The choice once what was required is called: the model's own."""
+        return type(self)("auto", self.declared, self.declared) if self.tools else self
 
 
 def _named(choice: Any) -> Any:

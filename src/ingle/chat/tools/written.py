@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from ingle.chat.constraint.grammar import WHITESPACE
 from ingle.chat.message import ToolCall
 from ingle.chat.tools.choice import ToolChoice
 from ingle.chat.tools.tool import Tool
@@ -28,7 +29,10 @@ def check_template(template: str) -> None:
 
 
 def schema_of(tools: Sequence[Tool]) -> dict[str, object]:
-    """JSON Schema of what stands between the marks."""
+    """JSON Schema of what stands between the marks.
+
+    Keywords that no grammar can enforce are left to the check before a call is made.
+    """
     calls = [
         {
             "type": "object",
@@ -38,7 +42,7 @@ def schema_of(tools: Sequence[Tool]) -> dict[str, object]:
         }
         for tool in tools
     ]
-    return {"anyOf": calls}
+    return {"x-guidance": {"lenient": True, "whitespace_pattern": WHITESPACE}, "anyOf": calls}
 
 
 class CallScanner:
