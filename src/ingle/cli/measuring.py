@@ -136,3 +136,28 @@ def formats(
     from ingle.cli.formats import formats as show
 
     show(model, tensor, names or [], png, threads, as_json)
+
+
+@app.command()
+@guarded
+def report(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Files, folders or known names.")
+    ],
+    text: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Text to predict, UTF-8.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="REF", help="The reference; the first if left out.")
+    ] = None,
+    chunks: Annotated[int, typer.Option(metavar="N", help="Windows of 512 tokens.")] = 16,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="NAME", help="Write NAME.md and NAME.png.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """Make the card a publisher puts up: size, true bits, quality kept, speed."""
+    from ingle.cli.card import report as make
+
+    make(models, text, against, chunks, out, threads, as_json)

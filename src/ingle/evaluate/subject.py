@@ -104,6 +104,12 @@ class Subject:
                 Batch.chunk(chunk, start, self._pool, self._sequence, rows, num_experts_per_tok),
             )
 
+    def step(self, token_id: int, position: int) -> Floats:
+        """Logits (vocab_size,) after one id at `position`, behind what ran before."""
+        batch = Batch.chunk([token_id], position, self._pool, self._sequence, [0])
+        logits: Floats = self.backend.forward(self.model, batch)[0]
+        return logits
+
 
 def pieces(rows: range) -> Iterator[range]:
     """The pieces that `Subject.scan` gives."""
