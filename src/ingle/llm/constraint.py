@@ -13,6 +13,7 @@ from ingle.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from ingle.chat.answer_format import AnswerFormat
     from ingle.chat.constraint import GrammarConstraint
+    from ingle.chat.tools import ToolChoice
     from ingle.ops import TokenConstraint
 
 _ANSWER_SHARE = 4  # of max_tokens, one in so many is kept for the answer
@@ -41,20 +42,24 @@ def template_constraint(
     template: str,
     prompt_end: str,
     wish: AnswerFormat | None,
-    budget: int | None,
-    max_tokens: int | None,
+    budget: int | None = None,
+    max_tokens: int | None = None,
+    choice: ToolChoice | None = None,
 ) -> TokenConstraint | None:
     """A constraint for the reply to a prompt that a chat template made; None where none is needed.
 
-    budget: of tokens of reasoning, see `allowance`. Raises UnsupportedError for a budget where the
-    model does not mark its reasoning by tokens.
+    budget: of tokens of reasoning, see `allowance`. choice: of tools, whose calls are held to
+    them; a format is then for replies that call nothing. Raises UnsupportedError for a budget
+    where the model does not mark its reasoning by tokens.
     """
-    if wish is None and budget is None:
+    has_tools = choice is not None and bool(choice.tools)
+    if wish is None and budget is None and not has_tools:
         return None
     from ingle.chat.constraint.thinking import ThinkingConstraint, ThinkingTokens, place_of
 
     tokens = ThinkingTokens.of(tokenizer) if "<think>" in template else None
-    held = held_to(tokenizer, wish)
+    calls = choice if has_tools else None
+    held = held_to(tokenizer, wish) if calls is None else _held_to_calls(tokenizer, calls, wish)
     if tokens is not None:
         most = allowance(budget, max_tokens, len(tokens.closing))
         return ThinkingConstraint(tokenizer, tokens, held, place_of(prompt_end), most)
@@ -64,6 +69,21 @@ def template_constraint(
             "reasoning_budget", rule, "leave it out; max_tokens limits the whole"
         )
     return held
+
+
+def _held_to_calls(
+    tokenizer: Tokenizer, choice: ToolChoice, wish: AnswerFormat | None
+) -> GrammarConstraint:
+    from ingle.chat.constraint import Grammar, GrammarConstraint, GrammarVocabulary
+    from ingle.chat.tools.written import CLOSE, OPEN, grammar_source
+
+    if wish is not None and choice.mode == "auto":
+        rule = "this model's answers are held to calls or to a format, but got tools and a format"
+        raise UnsupportedError("format", rule, 'say tool_choice="none" once the calls are made')
+    marks = [tokenizer.special_tokens.get(mark) for mark in (OPEN, CLOSE)]
+    ids = None if marks[0] is None or marks[1] is None else (marks[0], marks[1])
+    grammar = Grammar.trusted_lark(grammar_source(choice, ids))
+    return GrammarConstraint(GrammarVocabulary.of(tokenizer), grammar)
 
 
 def allowance(budget: int | None, max_tokens: int | None, num_closing: int) -> int | None:

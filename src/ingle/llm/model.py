@@ -16,20 +16,21 @@ from numpy.typing import NDArray
 
 from ingle import hub
 from ingle.backends import make_backend
-from ingle.chat.template import render_ids
 from ingle.errors import IngleError, UnsupportedError
 from ingle.llm.async_stream import AsyncStream
+from ingle.llm.chat import Chat
 from ingle.llm.completion import Completion
-from ingle.llm.constraint import answer_format, held_to, template_constraint
+from ingle.llm.constraint import answer_format, held_to
+from ingle.llm.dialect import Dialect, Prepared, TemplateDialect
 from ingle.llm.named import named
 from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
 from ingle.llm.reader import Reader, TextReader
-from ingle.llm.reasoning import opens_reasoning, template_variables
 from ingle.llm.settings import OtherSettings, check_placement, renamed
 from ingle.llm.source import Source
 from ingle.llm.stop import stop_strings
 from ingle.llm.stored import check_stored, wanted
 from ingle.llm.stream import Stream
+from ingle.llm.tool_loop import ToolLoop
 from ingle.models import load_model
 from ingle.ops import TokenConstraint
 from ingle.runtime import Engine
@@ -179,12 +180,13 @@ class LLM:
     @overload
     def chat(
         self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
-    ) -> Stream: ...
+    ) -> Stream | ToolLoop: ...
     def chat(
         self, messages: Messages, *, stream: bool = False, **options: Unpack[ChatOptions]
-    ) -> Completion | Stream:
+    ) -> Completion | Stream | ToolLoop:
         """Answers a conversation (a string is one user message) by the model's chat template.
 
+        With tools, calls are made and answered until the model has its answer; see `ChatOptions`.
         Raises IngleError, also when the model brings no template.
         """
         made = self._reply(messages, options)
@@ -276,7 +278,7 @@ class LLM:
         """The one thread on which awaited answers are computed, in the order of asking."""
         return ThreadPoolExecutor(1, "ingle-llm")
 
-    def _awaited(self, stream: Stream) -> AsyncStream:
+    def _awaited(self, stream: Stream | ToolLoop) -> AsyncStream:
         made = AsyncStream(stream, self._worker)
         self._running.add(made)
         return made
@@ -304,27 +306,23 @@ class LLM:
         bos = self.tokenizer.bos_id
         return [bos, *ids] if self.tokenizer.add_bos and bos is not None else ids
 
-    def _reply(self, messages: Messages, options: Mapping[str, Any]) -> Stream:
-        template = self.chat_template
-        if template is None:
+    def _reply(self, messages: Messages, options: Mapping[str, Any]) -> Stream | ToolLoop:
+        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        wishes, own = given_chat(options)
+
+        def start(ready: Prepared) -> Stream:
+            return self._stream(ready.ids, wishes, ready.reader, ready.constraint)
+
+        return Chat(self._dialect, turns, own, self._options(wishes), start).reply()
+
+    @property
+    def _dialect(self) -> Dialect:
+        """How the model holds conversations. Raises IngleError where it brings no way to."""
+        if self.chat_template is None:
             raise IngleError(
                 "chat", "model must bring a chat template, but got none", "use --raw / generate()"
             )
-        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        wishes, own = given_chat(options)
-        wish = answer_format(wishes.get("format"))
-        wanted_variables = template_variables(
-            template, own.get("reasoning"), own.get("chat_template_kwargs")
-        )
-        ids = render_ids(self.tokenizer, template, turns, **wanted_variables)
-        end, asked = self.tokenizer.decode(ids[-8:]), self._options(wishes)
-        limit, budget = asked.get("max_tokens"), own.get("reasoning_budget")
-        held = template_constraint(self.tokenizer, template, end, wish, budget, limit)
-        inside = opens_reasoning(end)
-        reader = TextReader(self.tokenizer, stop_strings(asked.get("stop")), inside)
-        made = self._stream(ids, wishes, reader, held)
-        made.opens_in_reasoning = inside
-        return made
+        return TemplateDialect(self.tokenizer, self.chat_template)
 
     def _options(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """The options in force: those given, else those that the model's name brings."""

@@ -6,15 +6,19 @@ What is not given (or None) comes from the preset, else from what the model's ma
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from ingle.chat.message import ToolCall
 from ingle.errors import IngleError
 from ingle.ops import TokenConstraint
 from ingle.runtime import Request, SamplingParams
 from ingle.runtime.presets import preset
+
+if TYPE_CHECKING:  # with tools alone: they load slowly
+    from ingle.chat.tools import ToolResult
 
 
 class GenerateOptions(TypedDict, total=False):
@@ -53,10 +57,20 @@ class ChatOptions(GenerateOptions, total=False):
     it. reasoning_budget: at most so many tokens of reasoning, after which the answer begins; with
     max_tokens, a quarter of these is kept for it. chat_template_kwargs: other variables that the
     template names, as in transformers and vLLM.
+
+    tools: Python functions, or declarations in OpenAI's shape (`ingle.chat.tools.Tool.of`).
+    tool_choice: "auto", "none", "required" or a tool's name. Calls of functions are made and
+    answered, up to max_turns replies; approve, asked before each call, may decline it; on_result
+    is handed each result. Without functions the calls are in the completion.
     """
 
     reasoning: str | bool | None
     reasoning_budget: int | None
+    tools: Sequence[Any] | None
+    tool_choice: Any
+    max_turns: int | None
+    approve: Callable[[ToolCall], bool] | None
+    on_result: Callable[[ToolResult], object] | None
     chat_template_kwargs: Mapping[str, Any] | None
 
 

@@ -1,0 +1,81 @@
+"""Owns one call of `LLM.chat`: its options read and checked, its replies asked for in turn.
+
+It does not know how a model writes a conversation (`dialect`), nor engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ingle.chat.message import Message
+from ingle.llm.constraint import answer_format
+from ingle.llm.dialect import Dialect, Prepared, Turns, Wishes
+from ingle.llm.stop import stop_strings
+from ingle.llm.stream import Stream
+from ingle.llm.tool_loop import DEFAULT_TURNS, ToolLoop
+
+if TYPE_CHECKING:  # with tools alone: they load slowly
+    from ingle.chat.tools import ToolChoice
+
+Start = Callable[[Prepared], Stream]
+"""Begins to answer a prompt."""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation to be answered in a dialect.
+
+    own: the options of `ChatOptions` alone; options: those of any generation, in force.
+    """
+
+    dialect: Dialect
+    turns: Turns
+    own: Mapping[str, Any]
+    options: Mapping[str, Any]
+    start: Start
+
+    def reply(self) -> Stream | ToolLoop:
+        """The answer, begun; with tools that can be run, the loop. Raises IngleError."""
+        choice = self._choice()
+        wishes = Wishes(
+            self.own.get("reasoning"),
+            self.own.get("chat_template_kwargs") or {},
+            self.own.get("reasoning_budget"),
+            choice,
+            answer_format(self.options.get("format")),
+            self.options.get("max_tokens"),
+            stop_strings(self.options.get("stop")),
+        )
+        if choice is None:
+            return self._stream(wishes, ())
+        return self._loop(wishes, choice)
+
+    def _loop(self, wishes: Wishes, choice: ToolChoice) -> ToolLoop:
+        from ingle.chat.tools import Toolbox
+
+        toolbox = Toolbox(choice.declared, self.own.get("approve"))
+
+        def ask(said: Sequence[Message]) -> Stream:
+            calls = sum(one.role == "tool" for one in said)
+            now = choice.after_a_call() if calls else choice
+            return self._stream(replace(wishes, choice=now, num_calls=calls), said)
+
+        turns = self.own.get("max_turns", DEFAULT_TURNS)
+        return ToolLoop(ask, toolbox, turns, self.own.get("on_result"))
+
+    def _stream(self, wishes: Wishes, said: Sequence[Message]) -> Stream:
+        prepared = self.dialect.prepare([*self.turns, *said], wishes)
+        stream = self.start(prepared)
+        stream.opens_in_reasoning = prepared.opens_in_reasoning
+        return stream
+
+    def _choice(self) -> ToolChoice | None:
+        """What may be called; None where no tools were given."""
+        declared, wanted = self.own.get("tools"), self.own.get("tool_choice")
+        if not declared and wanted in (None, "none", "auto"):
+            return None
+        from ingle.chat.tools import ToolChoice, tools_of
+
+        return ToolChoice.of(wanted, tools_of(declared))
