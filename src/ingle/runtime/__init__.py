@@ -2,6 +2,7 @@
 
 from ingle.runtime.engine import Engine
 from ingle.runtime.logprobs import TokenLogprobs
+from ingle.runtime.loop import EngineLoop
 from ingle.runtime.request import FinishReason, Request, SamplingParams
 from ingle.runtime.task import Progress
 from ingle.runtime.terms import BusyError, DeadlineError, Terms
@@ -10,6 +11,7 @@ __all__ = [
     "BusyError",
     "DeadlineError",
     "Engine",
+    "EngineLoop",
     "FinishReason",
     "Progress",
     "Request",

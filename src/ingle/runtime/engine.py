@@ -8,7 +8,7 @@ new; the logits are the same bits either way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from threading import Lock
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,12 @@ from ingle.runtime.prefix import PrefixIndex
 from ingle.runtime.request import Request
 from ingle.runtime.scheduler import Scheduler
 from ingle.runtime.task import Generation, Progress, Scoring, Task, Warming
-from ingle.runtime.terms import Terms
+from ingle.runtime.terms import USUAL, Terms
+from ingle.runtime.turns import Turns
 
 CHUNK_TOKENS = 512
 MAX_RUNNING = 64  # sequences at a time, if their pages are there
 MAX_WAITING = 256
-USUAL = Terms()
 
 
 class Engine:
@@ -54,8 +54,10 @@ class Engine:
         )
         self.pool = PagePool(self.store)
         self.index = PrefixIndex(self.pool)
+        self.turn_ids: frozenset[int] = frozenset()
+        """Tokens at which a turn begins: prompts part there, so what is before them is kept."""
         self.scheduler = Scheduler(model, backend, self.pool, self.index, MAX_RUNNING, max_waiting)
-        self._step = Lock()  # around each use of the scheduler
+        self._step = Turns()  # around each use of the scheduler
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits after each of `ids`, from an empty context: float32 (len(ids), vocab_size)."""
@@ -84,14 +86,25 @@ class Engine:
 
     def submit(self, request: Request, progress: Progress, terms: Terms = USUAL) -> Generation:
         """A generation in the line. Raises IngleError, BusyError when too many wait."""
+        task = self.generation(request, progress, terms)
+        self.put(task)
+        return task
+
+    def generation(self, request: Request, progress: Progress, terms: Terms = USUAL) -> Generation:
+        """A generation that is not in the line yet. Raises IngleError."""
         self.check(request)
         room = self.context_tokens - len(request.prompt_ids)
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
+        if self.turn_ids and not terms.boundaries:
+            turns = (i for i, token in enumerate(request.prompt_ids) if token in self.turn_ids)
+            terms = replace(terms, boundaries=tuple(turns))
         # A prompt that fills the context has one token, which is never computed, as its answer.
-        task = Generation(request, progress, max(1, limit), self.model.vocab_size, terms)
+        return Generation(request, progress, max(1, limit), self.model.vocab_size, terms)
+
+    def put(self, task: Task) -> None:
+        """A task in the line. Raises BusyError when too many wait."""
         with self._step:
             self.scheduler.submit(task)
-        return task
 
     def cancel(self, task: Task) -> None:
         """Ends a task after the step in progress."""
@@ -114,8 +127,7 @@ class Engine:
             check_experts(request.num_experts_per_tok, num_local_experts(self.model))
 
     def _run(self, task: Task) -> None:
-        with self._step:
-            self.scheduler.submit(task)
+        self.put(task)
         try:
             while not task.done:
                 self._advance(task)

@@ -52,14 +52,19 @@ class Scheduler:
         self._windows = any(group.window for group in pool.store.layout.groups)
         self._clock = clock
         self._steps = 0
+        self._task_s = 0.0  # that tasks have run, averaged over the last few
         self._chunk_token_s = 0.0  # seconds that a token of a chunk takes, as last seen
 
     def submit(self, task: Task) -> None:
         """Puts a task in the line. Raises BusyError when that is full."""
         if len(self.line) >= self.max_waiting:
             rule = f"at most {self.max_waiting} requests may wait, but got one more"
-            raise BusyError(rule, 1 + len(self.line) // self.max_running)
+            raise BusyError(rule, self.expected_wait_s())
         self.line.join(task)
+
+    def expected_wait_s(self) -> float:
+        """Seconds until one more is likely to come in: as long as tasks lately ran, at least 1."""
+        return max(1.0, self._task_s)
 
     def cancel(self, task: Task) -> None:
         """Ends a task, wherever it is; what it has computed stays at hand."""
@@ -138,6 +143,7 @@ class Scheduler:
             task.computed, pages = self.index.match(task.num_experts_per_tok, task.ids[:-1])
             task.table.adopt(pages, task.computed)
         task.started(task.computed)
+        task.began = self._clock()
         self.running.append(task)
 
     def _choose(self) -> list[Share]:
@@ -212,6 +218,7 @@ class Scheduler:
     def _retire(self, task: Task) -> None:
         """Out of the running; what it has computed is left to the index."""
         self.running.remove(task)
+        self._task_s += (self._clock() - task.began - self._task_s) / 8
         assert task.table is not None
         if task.reuses and task.computed:
             self._insert(task, task.computed, [task.computed])

@@ -50,6 +50,7 @@ class Task:
         self.computed = 0
         self.done = False
         self.error: BaseException | None = None
+        self.began = 0.0  # when it came in, by the scheduler's clock
         self.last_run = 0  # step of the scheduler
         self.boundaries = _worth_keeping(terms.boundaries, len(self.ids))
 

@@ -23,6 +23,9 @@ class Terms:
     boundaries: tuple[int, ...] = ()
 
 
+USUAL = Terms()
+
+
 class BusyError(IngleError):
     """More is asked for than can wait; in about `retry_after_s` seconds there is room again."""
 
