@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ingle import config
-from ingle.cli.wording import columns
+from ingle.cli.layout import table, width_of_stdout
 
 
 def show(as_json: bool = False) -> None:
@@ -24,7 +24,7 @@ def show(as_json: bool = False) -> None:
     rows += [
         (one.setting.name, _shown(one.value), one.origin, one.setting.meaning) for one in found
     ]
-    print(*columns(rows), sep="\n")
+    print(*table(rows, width_of_stdout()), sep="\n")
     state = "" if config.path().exists() else " (not there yet)"
     print(f"\nfile: {config.path()}{state}")
 

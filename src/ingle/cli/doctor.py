@@ -20,6 +20,7 @@ from ingle.backends.cpu import measure
 from ingle.backends.cpu.backend import choose_kernels
 from ingle.backends.cpu.cores import cpu_quota, usable_cores
 from ingle.backends.cpu.processor import kernel_choices, this_processor
+from ingle.cli.layout import pairs, width_of_stdout
 from ingle.errors import IngleError
 from ingle.hub.progress import as_size
 from ingle.plan.limits import memory_limit
@@ -48,9 +49,8 @@ def doctor(measuring: bool, as_json: bool) -> None:
         print(json.dumps(report))
         return
     marks = {"ok": "  ", "note": "- ", "lack": "! "}
-    width = max(len(one.subject) for one in findings)
-    for one in findings:
-        print(f"{marks[one.state]}{one.subject.ljust(width)}  {one.text}")
+    rows = [(marks[one.state] + one.subject, one.text) for one in findings]
+    print(*pairs(rows, width_of_stdout(), lead=2), sep="\n")
 
 
 def _findings() -> Iterator[Finding]:

@@ -17,6 +17,7 @@ import typer
 from ingle import __version__
 from ingle.cli import keeping, measuring, planning
 from ingle.cli.failure import INTERRUPTED, MISTAKE, exit_code, guarded
+from ingle.cli.help import lay_out
 from ingle.cli.run_command import run
 from ingle.cli.usage import UsageError, help_asked, mistake
 
@@ -169,6 +170,12 @@ def pack(
     target: Annotated[
         str | None, typer.Argument(metavar="[DST]", help="A file; else what `run` takes.")
     ] = None,
+    head: Annotated[
+        str, typer.Option(metavar="q4", help="Fewer bits for the output matrix; see `show`.")
+    ] = "",
+    attention: Annotated[
+        str, typer.Option(metavar="q4", help="The same for the matrices of attention.")
+    ] = "",
 ) -> None:
     """Write a model as the kernels read it, so that it starts at once and is mapped, not copied."""
     from ingle import hub
@@ -176,7 +183,7 @@ def pack(
     path = hub.resolve(source)
     from ingle.cli.pack import pack as write
 
-    raise typer.Exit(write(str(path), target))
+    raise typer.Exit(write(str(path), target, head, attention))
 
 
 @app.command()
@@ -250,7 +257,9 @@ def main() -> None:
 def _run() -> int:
     """Do what the command line says; the exit code."""
     try:
-        code = app(prog_name="ingle", standalone_mode=False)
+        command = typer.main.get_command(app)
+        lay_out(command)
+        code = command(prog_name="ingle", standalone_mode=False)
     except UsageError as error:
         if (text := help_asked(error)) is not None:
             print(text, file=sys.stderr)

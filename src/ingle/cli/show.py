@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ingle import hub
+from ingle import config, hub
+from ingle.cli.layout import pairs, width_of_stdout
 from ingle.cli.wording import count, printable
 from ingle.errors import IngleError
 from ingle.formats.summary import Summary, summarize
 from ingle.hub.progress import as_size
+from ingle.llm.model import DEFAULT_CONTEXT
 from ingle.llm.source import Source
 
 
@@ -27,21 +29,22 @@ def show(name: str, as_json: bool, modelfile: bool, template: bool) -> None:
     text = said["template"] or source.chat_template()
     if template:
         if text is None:
-            raise IngleError(name, "the model must bring a chat template, but got none")
+            rule = "the model must bring a chat template, but got none"
+            raise IngleError(name, rule, "`ingle run --raw` continues text without one")
         print(text)
         return
     about = _about(name, summarize(source.container), source, said, text)
     if as_json:
         print(json.dumps(about, ensure_ascii=False, allow_nan=False))
         return
-    for line in _page(about):
-        print(line)
+    print(*_page(about, width_of_stdout()), sep="\n")
 
 
 def _about(
     name: str, summary: Summary, source: Source, said: dict[str, Any], template: str | None
 ) -> dict[str, Any]:
     facts = summary.facts
+    most = facts.sizes.get("max_position_embeddings")
     licence = said["license"] or summary.metadata.get("general.license")
     return {
         "name": name,
@@ -49,7 +52,8 @@ def _about(
         "architecture": facts.architecture or None,
         "num_parameters": summary.num_parameters,
         "num_active_parameters": summary.num_active_parameters,
-        "context_tokens": facts.sizes.get("max_position_embeddings"),
+        "context_tokens": most,
+        "context_in_use": _context_in_use(said["parameters"], most),
         "quantization": summary.shares[0].format if summary.shares else None,
         "bits_per_weight": round(summary.bits_per_weight, 3),
         "file_bytes": summary.file_bytes,
@@ -63,15 +67,27 @@ def _about(
     }
 
 
-def _page(about: dict[str, Any]) -> list[str]:
+def _context_in_use(parameters: dict[str, Any], most: int | None) -> int:
+    """Tokens of context that a run has without --context."""
+    said: int | None = parameters.get("context") or config.get("context")
+    return said or min(DEFAULT_CONTEXT, most or DEFAULT_CONTEXT)
+
+
+def _context(about: dict[str, Any]) -> str:
+    most, used = about["context_tokens"], about["context_in_use"]
+    at_most = f"{most:,} tokens at most" if most else "not stated how many at most"
+    return f"{at_most}; {used:,} in use unless --context says otherwise"
+
+
+def _page(about: dict[str, Any], width: int | None) -> list[str]:
     total, active = about["num_parameters"], about["num_active_parameters"]
-    context, characters = about["context_tokens"], about["template_characters"]
+    characters = about["template_characters"]
     rows = {
         "model": about["name"],
         "file": f"{about['path']} ({as_size(about['file_bytes'])})",
         "architecture": about["architecture"] or "not stated",
         "parameters": count(total) + (f", {count(active)} per token" if active < total else ""),
-        "context": f"{context:,} tokens" if context else "not stated",
+        "context": _context(about),
         "quantization": f"{about['quantization']}, {about['bits_per_weight']} bits per weight",
         "licence": (about["license"] or "not stated").strip().split("\n")[0],
         "template": f"{characters:,} characters" if characters else "none: use --raw",
@@ -80,8 +96,7 @@ def _page(about: dict[str, Any]) -> list[str]:
         "system": (about["system"] or "").strip().split("\n")[0],
         "runs here": "yes" if about["runs"] else "no: " + "; ".join(about["problems"]),
     }
-    width = max(map(len, rows))
-    return [f"{k.ljust(width)}  {printable(text, 200)}" for k, text in rows.items() if text]
+    return pairs([(k, printable(text, 200)) for k, text in rows.items() if text], width)
 
 
 def _pairs(values: dict[str, Any]) -> str:

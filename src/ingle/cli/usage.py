@@ -22,7 +22,7 @@ _KINDS = {"integer": "a whole number", "number": "a number", "float": "a number"
 def help_asked(error: Any) -> str | None:
     """The help that `ingle` alone stands for, which typer raises as a mistake too; else None."""
     asked = type(error).__name__ == "NoArgsIsHelpError"
-    return str(error.format_message()) if asked else None
+    return str(error.ctx.get_help()) if asked else None
 
 
 def mistake(error: Any, words: Sequence[str]) -> IngleError:
