@@ -1,51 +1,55 @@
-"""Owns an answer awaited: a `Stream` run by a worker thread, its pieces handed to an event loop.
-
-It does not know what the worker is shared with.
-"""
+"""Owns an answer awaited: its parts as they come, and its end. It does not know who makes them."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
 from ingle.llm.completion import Completion
+from ingle.llm.feed import Feed, Items
+from ingle.llm.reasoning import Part, ReasoningSplitter
 from ingle.llm.stream import Stream
-
-_Item = str | BaseException | None  # None: the end
+from ingle.llm.tool_loop import ToolLoop
 
 
 class AsyncStream:
     """Pieces of text as they are ready, by ``async for``; `completion` tells the whole at the end.
 
     One that is left early is cancelled by `cancel`, by leaving ``async with``, or when nobody
-    holds it any more.
+    holds it any more. feed: begins to fill the queue it is given.
     """
 
-    def __init__(self, stream: Stream, worker: Executor) -> None:
+    def __init__(self, stream: Stream | ToolLoop, feed: Callable[[Items], Feed]) -> None:
         self._stream = stream
-        self._items: asyncio.Queue[_Item] = asyncio.Queue()  # at most a context of pieces
+        self._items: Items = asyncio.Queue()  # a feed bounds what it puts there
         self._ended = False
-        loop, items = asyncio.get_running_loop(), self._items
-        worker.submit(_pump, stream, lambda it: loop.call_soon_threadsafe(items.put_nowait, it))
+        self._feed = feed(self._items)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
-        if self._ended:
-            raise StopAsyncIteration
-        item = await self._items.get()
-        if isinstance(item, str):
-            return item
-        self._ended = True
-        self._items.put_nowait(None)  # whoever else waits must see the end too
-        if item is not None:
-            raise item
-        raise StopAsyncIteration
+        while True:
+            part = await self._part()
+            if not part.is_reasoning:
+                return part.text
+
+    async def parts(self) -> AsyncIterator[Part]:
+        """Pieces of text and of reasoning, each said to be one or the other; instead of pieces."""
+        splitter = None
+        if isinstance(self._stream, Stream) and not self._stream.tells_reasoning:
+            splitter = ReasoningSplitter(self._stream.opens_in_reasoning)
+        while True:
+            try:
+                part = await self._part()
+            except StopAsyncIteration:
+                break
+            for told in [part] if splitter is None else splitter.feed(part.text):
+                yield told
+        for told in [] if splitter is None else splitter.finish():
+            yield told
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,7 +63,8 @@ class AsyncStream:
         await self.aclose()
 
     def __del__(self) -> None:
-        self.cancel()
+        if "_feed" in self.__dict__:  # else nothing was begun
+            self.cancel()
 
     async def aclose(self) -> None:
         """Cancels, and waits until the token in progress is done: `completion` is ready."""
@@ -70,8 +75,8 @@ class AsyncStream:
 
     def cancel(self) -> None:
         """Ends the generation after the token in progress. Any thread may call it."""
-        if not self._ended:
-            self._stream.cancel()
+        if not self._ended and not self._stream.finished:
+            self._feed.cancel()
 
     @property
     def completion(self) -> Completion:
@@ -85,13 +90,16 @@ class AsyncStream:
                 pass
         return self.completion
 
-
-def _pump(stream: Stream, put: Callable[[_Item], object]) -> None:
-    """Runs `stream` to its end. It knows no AsyncStream, so that one nobody holds can go."""
-    with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody is left to tell
-        try:
-            for piece in stream:
-                put(piece)
-            put(None)
-        except Exception as error:
-            put(error)
+    async def _part(self) -> Part:
+        if self._ended:
+            raise StopAsyncIteration
+        if self._items.empty():
+            self._feed.caught_up()
+        item = await self._items.get()
+        if isinstance(item, Part):
+            return item
+        self._ended = True
+        self._items.put_nowait(None)  # whoever else waits must see the end too
+        if item is not None:
+            raise item
+        raise StopAsyncIteration

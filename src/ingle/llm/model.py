@@ -22,6 +22,7 @@ from ingle.llm.chat import Chat
 from ingle.llm.completion import Completion
 from ingle.llm.constraint import answer_format, held_to
 from ingle.llm.dialect import Dialect, Prepared, TemplateDialect
+from ingle.llm.feed import EngineFeed, Feed, Items, WorkerFeed
 from ingle.llm.named import named
 from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
 from ingle.llm.reader import Reader, TextReader
@@ -33,10 +34,13 @@ from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
 from ingle.models import load_model
 from ingle.ops import TokenConstraint
-from ingle.runtime import Engine
+from ingle.runtime import Engine, EngineLoop, Terms
 from ingle.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 4096
+_AWAITED = Terms(buffer=64)  # tokens that the engine may be ahead of who awaits them
+_TOOL_THREADS = 8
+_TURNS = ("<|start|>", "<|im_start|>", "<|start_header_id|>", "<|turn>")  # of chat formats
 
 Messages = str | Sequence[Mapping[str, Any]]
 
@@ -59,8 +63,11 @@ class LLM:
     transformers and vLLM write them; see `OtherSettings`. What this build cannot do is refused.
     Raises IngleError for what cannot be found, read or run.
 
-    One answer is computed at a time: those asked for meanwhile wait (async) or take turns (streams
-    read alternately), and each says what it would have said alone.
+    parallel: full contexts that memory is taken for; prefix_cache: bytes beyond that, for prompts
+    that begin as earlier ones did.
+
+    Answers asked for at once (async, or from several threads) are computed together, as far as
+    their contexts fit; streams read alternately take turns. Each says what it would say alone.
     """
 
     def __init__(
@@ -78,6 +85,8 @@ class LLM:
         memory: str | int | None = None,
         max_memory: Mapping[Any, str | int] | None = None,
         packed: bool = True,
+        parallel: int = 1,
+        prefix_cache: int = 0,
         device_map: str | Mapping[str, Any] | None = None,
         **others: Unpack[OtherSettings],
     ) -> None:
@@ -89,6 +98,7 @@ class LLM:
         _check_arithmetic(backend, emulate, exact)
         _check_count("threads", own["threads"])
         _check_count("context", own["context"])
+        _check_count("parallel", parallel)
         _check_count("num_experts_per_tok", num_experts_per_tok)
         self.path = hub.resolve(model)
         self._named = named(hub.settings(str(model)))
@@ -113,7 +123,9 @@ class LLM:
             self.tokenizer: Tokenizer = tokenizer.result()
         self._source.container.release()  # what backends copied need not stay mapped in too
         limit = loaded.max_position_embeddings
-        self.engine = Engine(loaded, self.backend, context or min(DEFAULT_CONTEXT, limit))
+        context = context or min(DEFAULT_CONTEXT, limit)
+        self.engine = Engine(loaded, self.backend, context, parallel, prefix_cache)
+        self.engine.turn_ids = turn_ids(self.tokenizer)
         self._running: WeakSet[AsyncStream] = WeakSet()
         self.load_s = perf_counter() - started
 
@@ -246,14 +258,16 @@ class LLM:
         """Frees weights, pages and threads; the object is of no use afterwards."""
         for stream in list(self._running):
             stream.cancel()
-        worker = self.__dict__.pop("_worker", None)
+        loop, worker = (self.__dict__.pop(name, None) for name in ("_loop", "_worker"))
+        if loop is not None:
+            loop.close()
         if worker is not None:
             worker.shutdown()
         for part in ("engine", "backend", "_source"):
             self.__dict__.pop(part, None)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("engine", "backend", "_source", "_worker"):
+        if name in ("engine", "backend", "_source", "_loop", "_worker"):
             raise IngleError("LLM", "model must be open, but it was closed", "load it again")
         raise AttributeError(f"LLM has no attribute {name!r}")
 
@@ -274,12 +288,28 @@ class LLM:
         return self._given_template or self._source.chat_template()
 
     @cached_property
-    def _worker(self) -> ThreadPoolExecutor:
-        """The one thread on which awaited answers are computed, in the order of asking."""
-        return ThreadPoolExecutor(1, "ingle-llm")
+    def _loop(self) -> EngineLoop:
+        """The one thread on which awaited answers are computed, together."""
+        return EngineLoop(self.engine)
 
-    def _awaited(self, stream: Stream | ToolLoop) -> AsyncStream:
-        made = AsyncStream(stream, self._worker)
+    @cached_property
+    def _worker(self) -> ThreadPoolExecutor:
+        """Threads on which awaited chats wait for their tools."""
+        return ThreadPoolExecutor(_TOOL_THREADS, "ingle-llm")
+
+    def awaited_reply(
+        self, messages: Messages, options: Mapping[str, Any], terms: Terms
+    ) -> AsyncStream:
+        """`achat` for servers: a stream on terms of its own. Raises IngleError, BusyError."""
+        return self._awaited(self._reply(messages, options), terms)
+
+    def _awaited(self, stream: Stream | ToolLoop, terms: Terms = _AWAITED) -> AsyncStream:
+        def feed(items: Items) -> Feed:
+            if isinstance(stream, Stream):
+                return EngineFeed(stream, items, self._loop, terms)
+            return WorkerFeed(stream, items, self._worker)
+
+        made = AsyncStream(stream, feed)
         self._running.add(made)
         return made
 
@@ -342,6 +372,12 @@ class LLM:
         _check_length(len(ids), self.context_tokens, most)
         self.engine.check(asked)
         return Stream(self.engine, self.tokenizer, asked, reader, self.load_s)
+
+
+def turn_ids(tokenizer: Tokenizer) -> frozenset[int]:
+    """The special tokens at which a turn of a conversation begins, as far as they are known."""
+    found = (tokenizer.special_tokens.get(text) for text in _TURNS)
+    return frozenset(i for i in found if i is not None)
 
 
 def _check_no_stream(stream: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from time import perf_counter
 
 from ingle.errors import IngleError
@@ -38,6 +38,7 @@ class Stream:
         self._ids: list[int] = []
         self._cancelled = False
         self._completion: Completion | None = None
+        self._started = perf_counter()
         self._first_token_s = 0.0
         self._parts = self._run(engine, request)
         self.opens_in_reasoning = False
@@ -83,6 +84,44 @@ class Stream:
             self._parts.close()
             self._finish(FinishReason.CANCELLED)
 
+    def feed(self, token: int) -> Sequence[Part]:
+        """The parts that are certain with the next token; for who is told of tokens by others."""
+        if not self._ids:
+            self._first_token_s = perf_counter() - self._started
+        self._ids.append(token)
+        parts = self._reader.feed(token)
+        return () if self._cancelled else parts
+
+    def end(self) -> Sequence[Part]:
+        """The last parts, after `feed` was told of all tokens; `completion` is ready."""
+        reason = self._progress.finish_reason
+        parts: Sequence[Part] = ()
+        if self._cancelled and not self.stopped:
+            reason = FinishReason.CANCELLED
+        else:
+            parts = self._reader.finish()
+        self._finish(FinishReason.STOP if self.stopped else reason)
+        return parts
+
+    def quit(self) -> None:
+        """What is told from now on is not handed out; `end` says that it was cancelled."""
+        self._cancelled = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has ended the answer."""
+        return self._reader.stopped
+
+    @property
+    def progress(self) -> Progress:
+        """Counts and times, kept up to date by the engine."""
+        return self._progress
+
+    @property
+    def tells_reasoning(self) -> bool:
+        """Whether parts say themselves what is reasoning; else a `ReasoningSplitter` must."""
+        return self._reader.tells_reasoning
+
     @property
     def finished(self) -> bool:
         """Whether `completion` is ready."""
@@ -105,20 +144,15 @@ class Stream:
             raise
 
     def _generate(self, engine: Engine, request: Request) -> Generator[Part, None, FinishReason]:
-        started, reader = perf_counter(), self._reader
+        self._started = perf_counter()
         for token in engine.generate(request, self._progress):
-            if not self._ids:
-                self._first_token_s = perf_counter() - started
-            self._ids.append(token)
-            for part in reader.feed(token):
-                if not self._cancelled:
-                    yield part
+            yield from self.feed(token)
             if self._cancelled:
                 return FinishReason.CANCELLED
-            if reader.stopped:
+            if self.stopped:
                 break
-        yield from reader.finish()
-        return FinishReason.STOP if reader.stopped else self._progress.finish_reason
+        yield from self._reader.finish()
+        return FinishReason.STOP if self.stopped else self._progress.finish_reason
 
     def _finish(self, reason: FinishReason) -> None:
         if self._completion is not None:
