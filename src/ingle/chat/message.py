@@ -30,11 +30,12 @@ class ToolCall:
 class Message:
     """One turn, or one of the messages that a turn consists of.
 
-    name: tells speakers of one role apart; of a tool's message, the tool. tool_call_id: what a
-    tool answers. tool_calls, reasoning: of an assistant's turn told as one message, as HTTP
-    dialects do. channel, recipient, content_type: of a message as the model wrote it, one for
-    each channel and call: "analysis", "commentary" or "final"; the tool that is addressed
-    ("functions.get_weather"); and what the content is ("<|constrain|>json").
+    name: tells speakers of one role apart; of a tool's message, the tool. tool_call_id: of the
+    call that a tool answers, or that the message with this `recipient` is. tool_calls, reasoning:
+    of an assistant's turn told as one message, as HTTP dialects do. channel, recipient,
+    content_type: of a message as the model wrote it, one for each channel and call: "analysis",
+    "commentary" or "final"; the tool that is addressed ("functions.get_weather"); and what the
+    content is ("<|constrain|>json").
     """
 
     role: str

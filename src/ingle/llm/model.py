@@ -23,6 +23,7 @@ from ingle.llm.completion import Completion
 from ingle.llm.constraint import answer_format, held_to
 from ingle.llm.dialect import Dialect, Prepared, TemplateDialect
 from ingle.llm.feed import EngineFeed, Feed, Items, WorkerFeed
+from ingle.llm.harmony_dialect import HarmonyDialect, speaks_harmony
 from ingle.llm.named import named
 from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
 from ingle.llm.reader import Reader, TextReader
@@ -347,12 +348,24 @@ class LLM:
 
     @property
     def _dialect(self) -> Dialect:
-        """How the model holds conversations. Raises IngleError where it brings no way to."""
+        """How the model holds conversations. Raises IngleError where it brings no way to.
+
+        gpt-oss speaks Harmony, whatever template it brings; a template given to LLM comes first.
+        """
+        if self._given_template is None and self._harmony is not None:
+            return self._harmony
         if self.chat_template is None:
             raise IngleError(
                 "chat", "model must bring a chat template, but got none", "use --raw / generate()"
             )
         return TemplateDialect(self.tokenizer, self.chat_template)
+
+    @cached_property
+    def _harmony(self) -> HarmonyDialect | None:
+        """Harmony, where the model is one of gpt-oss."""
+        architecture, template = self._source.facts.architecture, self._source.chat_template()
+        is_it = speaks_harmony(architecture, template, self.tokenizer)
+        return HarmonyDialect() if is_it else None
 
     def _options(self, wishes: Mapping[str, Any]) -> dict[str, Any]:
         """The options in force: those given, else those that the model's name brings."""

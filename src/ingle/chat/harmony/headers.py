@@ -43,6 +43,22 @@ class HeaderGrammar:
             node = found
         return frozenset(node)
 
+    def forced(self, header_ids: Sequence[int]) -> tuple[int, ...]:
+        """The ids that must follow, as far as there is one choice."""
+        said = list(header_ids)
+        while len(allowed := self.allowed(said)) == 1:
+            said += allowed
+        return tuple(said[len(header_ids) :])
+
+    def paths(self) -> Iterator[tuple[int, ...]]:
+        """Every header there is, from the role to <|message|>."""
+        waiting: list[tuple[tuple[int, ...], _Node]] = [((), self._root)]
+        while waiting:
+            path, node = waiting.pop()
+            if not node and path:
+                yield path
+            waiting += [((*path, token_id), rest) for token_id, rest in node.items()]
+
     def _add(self, header: Iterable[int]) -> None:
         node = self._root
         for token_id in header:

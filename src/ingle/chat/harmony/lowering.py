@@ -127,6 +127,8 @@ class _Spoken:
     def _as_it_is(self, message: Message) -> HarmonyMessage:
         if message.role == "assistant" and message.recipient is not None:
             self.latest = message.recipient
+            if message.tool_call_id is not None:
+                self.names[message.tool_call_id] = message.recipient
         return HarmonyMessage(
             message.role,
             (message.content,),
