@@ -62,7 +62,8 @@ class HarmonyReader:
         return parts if self.stopped else [*parts, *self._show(self._stops.finish())]
 
     def reply(self) -> Reply:
-        """The whole, after `finish`."""
+        """The whole, after `finish`, or of what was fed before the answer was cancelled."""
+        self._read(self.parser.finish())
         reasoning = [said.content for said in self._said if said.channel == ANALYSIS]
         answers = [said.content for said in self._said if said.channel == FINAL]
         text = "".join(self._texts)

@@ -48,11 +48,11 @@ class Reader(Protocol):
     def feed(self, token_id: int) -> list[Part]:
         """The parts that are certain now."""
 
-    def finish(self) -> list[Part]:
-        """The parts that were held back, at the end."""
+    def finish(self, ended: bool = True) -> list[Part]:
+        """The parts that were held back, at the end. ended: by the model, and not cut off."""
 
     def reply(self) -> Reply:
-        """The whole, after `finish`."""
+        """The whole, after `finish`, or of what was fed before the answer was cancelled."""
 
 
 class TextReader:
@@ -82,7 +82,7 @@ class TextReader:
         piece, self.stopped = self._stops.feed(self._decoder.feed(token_id) if known else "")
         return self._shown(piece)
 
-    def finish(self) -> list[Part]:
+    def finish(self, ended: bool = True) -> list[Part]:
         held = ""
         if not self.stopped:
             held, self.stopped = self._stops.feed(self._decoder.finish())

@@ -99,7 +99,7 @@ class Stream:
         if self._cancelled and not self.stopped:
             reason = FinishReason.CANCELLED
         else:
-            parts = self._reader.finish()
+            parts = self._reader.finish(reason is FinishReason.STOP)
         self._finish(FinishReason.STOP if self.stopped else reason)
         return parts
 
@@ -151,7 +151,7 @@ class Stream:
                 return FinishReason.CANCELLED
             if self.stopped:
                 break
-        yield from self._reader.finish()
+        yield from self._reader.finish(self._progress.finish_reason is FinishReason.STOP)
         return FinishReason.STOP if self.stopped else self._progress.finish_reason
 
     def _finish(self, reason: FinishReason) -> None:
