@@ -190,6 +190,13 @@ public:
     int64_t max_rows(int num_experts_per_tok) const { return tape_.max_batch_rows(num_experts_per_tok); }
     int64_t scratch_bytes() const { return tape_.scratch_bytes(); }
     int64_t num_steps() const { return tape_.num_steps(); }
+    void set_timed(bool timed) { tape_.timed = timed; }
+    bool timed() const { return tape_.timed; }
+    nb::list shares() const {
+        nb::list out;
+        for (const Tape::Share& s : tape_.shares()) out.append(nb::make_tuple(s.step, s.work, s.wait));
+        return out;
+    }
 
 private:
     static Activation activation_named(const std::string& name) {
@@ -300,5 +307,8 @@ void bind_engine(nb::module_& m) {
         .def("run", &BoundTape::run, "ids"_a, "positions"_a, "sequences"_a, "output_rows"_a, "groups"_a, "num_sequences"_a, "logits"_a, "num_experts_per_tok"_a = 0)
         .def("max_rows", &BoundTape::max_rows, "num_experts_per_tok"_a, "Tokens that one run can take; 0 experts: as recorded.")
         .def_prop_ro("scratch_bytes", &BoundTape::scratch_bytes)
-        .def_prop_ro("num_steps", &BoundTape::num_steps);
+        .def_prop_ro("num_steps", &BoundTape::num_steps)
+        .def_prop_rw("timed", &BoundTape::timed, &BoundTape::set_timed)
+        .def_prop_ro("shares", &BoundTape::shares,
+                     "[(kind of step, seconds of work, seconds of waiting)] over threads, while timed.");
 }

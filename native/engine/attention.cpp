@@ -16,6 +16,7 @@ void rotate(float* x, const float* cos, const float* sin, int half, bool interle
 
 // Norms and rotates q and k in place, then writes k and v into their page.
 struct StoreKv : Step {
+    const char* name() const override { return "store_kv"; }
     Slot qkv;
     AttentionShape s;
     RopeTable rope;
@@ -48,6 +49,7 @@ struct StoreKv : Step {
 };
 
 struct Attend : Step {
+    const char* name() const override { return "attend"; }
     Slot qkv, out;
     AttentionShape s;
     const float* sinks;
@@ -87,6 +89,7 @@ struct Attend : Step {
 
 // 8-bit form of whole rows, where the heads of one KV head do not fill whole blocks.
 struct Quantize : Step {
+    const char* name() const override { return "quantize"; }
     Slot slot;
     void run(const Frame& f, int thread) override {
         share(f, thread, rows(f), 4, 4, [&](int64_t begin, int64_t end) {

@@ -17,6 +17,7 @@ inline void add_squares(const float* x, int64_t width, double* sums) {
 }
 
 struct Watch : Step {
+    const char* name() const override { return "watch"; }
     Slot in;
     double* sums;    // (width,)
     int64_t* count;  // rows so far
@@ -36,6 +37,7 @@ struct Watch : Step {
 // What went into the experts of the MoE layer just before: rows of `in` into gate and up, hidden
 // rows into down.
 struct WatchExperts : Step {
+    const char* name() const override { return "watch_experts"; }
     std::shared_ptr<MoeBuffers> buffers;
     Slot in, inner;
     double* in_sums;     // (experts, in.width)

@@ -16,6 +16,7 @@ void quantize_twice(const Kernels& k, const Slot& out, int64_t r) {
 }
 
 struct Embed : Step {
+    const char* name() const override { return "embed"; }
     std::shared_ptr<Matrix> table, positions;
     Slot out, places;
     void run(const Frame& f, int thread) override {
@@ -32,6 +33,7 @@ struct Embed : Step {
 };
 
 struct SelectOutputs : Step {
+    const char* name() const override { return "select_outputs"; }
     Slot in, out;
     void run(const Frame& f, int thread) override {
         share(f, thread, f.batch.num_outputs, 1, 4, [&](int64_t begin, int64_t end) {
@@ -42,6 +44,7 @@ struct SelectOutputs : Step {
 };
 
 struct Norm : Step {
+    const char* name() const override { return "norm"; }
     Slot in, out;
     const float* weight;
     const float* bias;
@@ -59,33 +62,34 @@ struct Norm : Step {
 };
 
 struct Linear : Step {
+    const char* name() const override { return "linear"; }
     Slot in, out;
     std::vector<LinearPart> parts;
     bool add;
     void run(const Frame& f, int thread) override {
         const int64_t n = rows(f);
         int64_t total = 0;
-        for (const LinearPart& p : parts) total += p.weight->num_tiles();
-        share(f, thread, total, 2, 3, [&](int64_t begin, int64_t end) {
-            int64_t first = 0;  // index of the part's first tile
+        for (const LinearPart& p : parts) total += num_pairs(*p.weight);
+        share(f, thread, total, 1, 3, [&](int64_t begin, int64_t end) {
+            int64_t first = 0;  // index of the part's first pair
             for (const LinearPart& p : parts) {
                 const int64_t from = std::max(begin - first, int64_t{0});
-                const int64_t to = std::min(end - first, p.weight->num_tiles());
+                const int64_t to = std::min(end - first, num_pairs(*p.weight));
                 for (int64_t c = 0; c < n && from < to; c += kColumnBlock)
-                    for (int64_t t = from; t < to; ++t)
-                        tile(f.kernels, p, t, c, std::min(kColumnBlock, n - c));
-                first += p.weight->num_tiles();
+                    for (int64_t u = from; u < to; ++u)
+                        pair(f.kernels, p, u, c, std::min(kColumnBlock, n - c));
+                first += num_pairs(*p.weight);
             }
         });
     }
-    void tile(const Kernels& k, const LinearPart& p, int64_t t, int64_t c, int64_t n) const {
-        alignas(64) float y[kColumnBlock * kTileRows];
-        multiply(k, *p.weight, p.weight->tile(t), in, c, n, y, kTileRows);
-        const int64_t first = t * kTileRows;
-        const int64_t width = std::min<int64_t>(kTileRows, p.weight->rows - first);
+    void pair(const Kernels& k, const LinearPart& p, int64_t u, int64_t c, int64_t n) const {
+        alignas(64) float y[kColumnBlock * kPairRows];
+        multiply(k, *p.weight, 0, u, in, c, n, y, kPairRows);
+        const int64_t first = u * kPairRows;
+        const int64_t width = std::min(kPairRows, p.weight->rows - first);
         for (int64_t i = 0; i < n; ++i) {
             float* to = row(out, c + i) + p.column + first;
-            const float* from = y + i * kTileRows;
+            const float* from = y + i * kPairRows;
             for (int64_t j = 0; j < width; ++j) {
                 const float value = p.bias ? from[j] + p.bias[first + j] : from[j];
                 to[j] = add ? to[j] + value : value;
@@ -97,28 +101,32 @@ struct Linear : Step {
 // Rounding here goes straight into the logits and few rows need them, so 8-bit activations come in
 // two parts, 16 bits together: y = W hi + W lo.
 struct Logits : Step {
+    const char* name() const override { return "logits"; }
     Slot in;
     std::shared_ptr<Matrix> weight;
     void run(const Frame& f, int thread) override {
         const int64_t parts = in.int8_parts == 2 ? 2 : 1, n = rows(f), most = kColumnBlock / parts;
-        share(f, thread, weight->num_tiles(), 8, 3, [&](int64_t begin, int64_t end) {
+        share(f, thread, num_pairs(*weight), 4, 3, [&](int64_t begin, int64_t end) {
             for (int64_t c = 0; c < n; c += most)
-                for (int64_t t = begin; t < end; ++t) tile(f, t, c, std::min(most, n - c), parts);
+                for (int64_t u = begin; u < end; ++u) pair(f, u, c, std::min(most, n - c), parts);
         });
     }
-    void tile(const Frame& f, int64_t t, int64_t c, int64_t n, int64_t parts) const {
-        alignas(64) float y[kColumnBlock * kTileRows];
-        multiply(f.kernels, *weight, weight->tile(t), in, c * parts, n * parts, y, kTileRows);
+    void pair(const Frame& f, int64_t u, int64_t c, int64_t n, int64_t parts) const {
+        alignas(64) float y[kColumnBlock * kPairRows];
+        multiply(f.kernels, *weight, 0, u, in, c * parts, n * parts, y, kPairRows);
+        const int64_t first = u * kPairRows;
+        const int64_t width = std::min(kPairRows, weight->num_tiles() * kTileRows - first);
         for (int64_t i = 0; i < n; ++i) {
-            float* to = f.batch.logits + (c + i) * f.batch.logits_stride + t * kTileRows;
-            const float* from = y + i * parts * kTileRows;
-            for (int64_t j = 0; j < kTileRows; ++j)
-                to[j] = parts == 2 ? from[j] + from[j + kTileRows] : from[j];
+            float* to = f.batch.logits + (c + i) * f.batch.logits_stride + first;
+            const float* from = y + i * parts * kPairRows;
+            for (int64_t j = 0; j < width; ++j)
+                to[j] = parts == 2 ? from[j] + from[j + kPairRows] : from[j];
         }
     }
 };
 
 struct GateUp : Step {
+    const char* name() const override { return "gate_up"; }
     Slot in, out;
     LinearPart gate, up;
     Activation activation;
@@ -132,21 +140,18 @@ struct GateUp : Step {
     }
     void unit(const Kernels& k, int64_t u, int64_t c, int64_t n) const {  // 32 hidden columns
         alignas(64) float g[kColumnBlock * kBlock], v[kColumnBlock * kBlock];
-        for (int half = 0; half < 2; ++half) {
-            const int64_t t = 2 * u + half;
-            project(k, gate, t, c, n, g + half * kTileRows);
-            project(k, up, t, c, n, v + half * kTileRows);
-        }
+        project(k, gate, u, c, n, g);
+        project(k, up, u, c, n, v);
         for (int64_t i = 0; i < n; ++i) {
             float* h = row(out, c + i) + u * kBlock;
             k.activate[static_cast<int>(activation)](g + i * kBlock, v + i * kBlock, kBlock, h);
             if (out.int8_parts) quantize(k, h, out, c + i, u * kBlock, kBlock);
         }
     }
-    void project(const Kernels& k, const LinearPart& p, int64_t t, int64_t c, int64_t n, float* y) const {
+    void project(const Kernels& k, const LinearPart& p, int64_t u, int64_t c, int64_t n, float* y) const {
         if (!p.weight) return;
-        multiply(k, *p.weight, p.weight->tile(t), in, c, n, y, kBlock);
-        add_bias(y, n, kBlock, p.bias ? p.bias + t * kTileRows : nullptr, kTileRows);
+        multiply(k, *p.weight, 0, u, in, c, n, y, kPairRows);
+        add_bias(y, n, kPairRows, p.bias ? p.bias + u * kPairRows : nullptr, kPairRows);
     }
 };
 

@@ -17,6 +17,7 @@ struct MoeStep : Step {
 };
 
 struct Route : MoeStep {
+    const char* name() const override { return "route"; }
     Slot logits;
     void run(const Frame& f, int thread) override {
         const int k = ranks(f);
@@ -29,6 +30,7 @@ struct Route : MoeStep {
 };
 
 struct Group : MoeStep {  // a counting sort; too little work to share
+    const char* name() const override { return "group"; }
     void run(const Frame& f, int thread) override {
         if (thread != 0) return;
         MoeBuffers& b = *buffers;
@@ -51,6 +53,7 @@ struct Group : MoeStep {  // a counting sort; too little work to share
 
 // Rows of `in` copied into the order of entries, so that an expert's rows lie side by side.
 struct Gather : MoeStep {
+    const char* name() const override { return "gather"; }
     Slot in, out;
     bool floats;  // a stack is multiplied as floats; perhaps beside one that takes 8-bit rows
     void run(const Frame& f, int thread) override {
@@ -91,44 +94,45 @@ struct ExpertStep : MoeStep {
 };
 
 struct ExpertGateUp : ExpertStep {
+    const char* name() const override { return "expert_gate_up"; }
     ExpertStack gate, up;
     int64_t units() const override { return out.width / kBlock; }
     void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n) override {
         alignas(64) float g[kColumnBlock * kBlock], v[kColumnBlock * kBlock];
-        for (int half = 0; half < 2; ++half) {
-            project(k, gate, expert, 2 * u + half, c, n, g + half * kTileRows);
-            project(k, up, expert, 2 * u + half, c, n, v + half * kTileRows);
-        }
+        project(k, gate, expert, u, c, n, g);
+        project(k, up, expert, u, c, n, v);
         for (int64_t i = 0; i < n; ++i) {
             float* h = row(out, c + i) + u * kBlock;
             k.activate[static_cast<int>(shape.activation)](g + i * kBlock, v + i * kBlock, kBlock, h);
             if (out.int8_parts) quantize(k, h, out, c + i, u * kBlock, kBlock);
         }
     }
-    void project(const Kernels& k, const ExpertStack& stack, int64_t expert, int64_t t, int64_t c,
+    void project(const Kernels& k, const ExpertStack& stack, int64_t expert, int64_t u, int64_t c,
                  int64_t n, float* y) const {
         const Matrix& w = *stack.weight;
-        multiply(k, w, w.tile(t, expert), in, c, n, y, kBlock);
-        add_bias(y, n, kBlock, stack.bias ? stack.bias + expert * w.rows + t * kTileRows : nullptr,
-                 kTileRows);
+        multiply(k, w, expert, u, in, c, n, y, kPairRows);
+        add_bias(y, n, kPairRows, stack.bias ? stack.bias + expert * w.rows + u * kPairRows : nullptr,
+                 kPairRows);
     }
 };
 
 struct ExpertDown : ExpertStep {
+    const char* name() const override { return "expert_down"; }
     ExpertStack down;
-    int64_t units() const override { return down.weight->num_tiles(); }
-    void unit(const Kernels& k, int64_t expert, int64_t t, int64_t c, int64_t n) override {
+    int64_t units() const override { return num_pairs(*down.weight); }
+    void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n) override {
         const Matrix& w = *down.weight;
-        float* y = row(out, c) + t * kTileRows;
-        multiply(k, w, w.tile(t, expert), in, c, n, y, out.stride);
-        const int64_t first = t * kTileRows;
+        const int64_t first = u * kPairRows;
+        float* y = row(out, c) + first;
+        multiply(k, w, expert, u, in, c, n, y, out.stride);
         add_bias(y, n, out.stride, down.bias ? down.bias + expert * w.rows + first : nullptr,
-                 std::min<int64_t>(kTileRows, w.rows - first));
+                 std::min(kPairRows, w.rows - first));
     }
 };
 
 // residual += sum over ranks, best first, of weight * expert output
 struct Combine : MoeStep {
+    const char* name() const override { return "combine"; }
     Slot in, residual;
     static constexpr int64_t kColumns = 256;
     void run(const Frame& f, int thread) override {

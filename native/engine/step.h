@@ -20,6 +20,7 @@ struct Frame {
 struct Step {
     virtual ~Step() = default;
     virtual void run(const Frame& frame, int thread) = 0;
+    virtual const char* name() const = 0;
 
     // Work items [0, total): `static_quarters` quarters are split evenly and contiguously, which
     // keeps each thread's reads sequential; the rest goes `grain` by `grain` to whoever is free.
@@ -59,16 +60,26 @@ inline void quantize(const Kernels& k, const float* x, const Slot& out, int64_t 
                    out.q.sum + at);
 }
 
-// tile (16 rows of the weight) times activation rows [c, c + n) into out[n][16]; weights are
-// multiplied as integers where both sides have that form
-inline void multiply(const Kernels& k, const Matrix& w, const uint8_t* tile, const Slot& in, int64_t c,
-              int64_t n, float* out, int64_t out_stride) {
+// A pair is two tiles, 32 rows of a weight: the unit in which matrix products are shared out.
+constexpr int64_t kPairRows = 2 * kTileRows;
+
+inline int64_t num_pairs(const Matrix& w) { return (w.num_tiles() + 1) / 2; }
+
+// Pair `p` of the weight (its last may be one tile) times activation rows [c, c + n) into
+// out[n][32]; weights are multiplied as integers where both sides have that form.
+inline void multiply(const Kernels& k, const Matrix& w, int64_t matrix, int64_t p, const Slot& in,
+                     int64_t c, int64_t n, float* out, int64_t out_stride) {
     const int type = static_cast<int>(w.type);
-    if (in.int8_parts && !w.is_float()) k.q8_matmul[type](tile, in.q, c, n, out, out_stride);
-    else k.f32_matmul[type](tile, w.columns, row(in, c), in.stride, n, out, out_stride);
+    const uint8_t* tile = w.tile(2 * p, matrix);
+    const int tiles = 2 * p + 1 < w.num_tiles() ? 2 : 1;
+    if (in.int8_parts && !w.is_float())
+        k.q8_matmul[type](tile, w.tile_stride, tiles, in.q, c, n, out, out_stride);
+    else
+        k.f32_matmul[type](tile, w.tile_stride, tiles, w.columns, row(in, c), in.stride, n, out,
+                           out_stride);
 }
 
-// y[i][0 .. 16) += bias[0 .. width); nothing when bias is null
+// y[i][0 .. width) += bias[0 .. width); nothing when bias is null
 inline void add_bias(float* y, int64_t n, int64_t stride, const float* bias, int64_t width) {
     if (!bias) return;
     for (int64_t i = 0; i < n; ++i)

@@ -1,6 +1,7 @@
 #include "engine/tape.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 
@@ -108,12 +109,45 @@ void Tape::run(const BatchView& batch) {
     const std::lock_guard one_at_a_time(pool_->mutex());
     for (const auto& step : steps_) step->next_.store(0, std::memory_order_relaxed);
     const Frame frame{batch, kernels_, pool_->num_threads()};
+    if (timed) clocks_.resize(steps_.size() * static_cast<size_t>(frame.num_threads));
     pool_->run([&](int thread) {
+        if (timed) return run_timed(frame, thread);
         for (const auto& step : steps_) {
             step->run(frame, thread);
             pool_->barrier();
         }
     });
+}
+
+void Tape::run_timed(const Frame& frame, int thread) {
+    using Clock = std::chrono::steady_clock;
+    const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
+    auto begin = Clock::now();
+    for (size_t i = 0; i < steps_.size(); ++i) {
+        steps_[i]->run(frame, thread);
+        const auto done = Clock::now();
+        pool_->barrier();
+        const auto end = Clock::now();
+        Clocks& c = clocks_[i * static_cast<size_t>(frame.num_threads) + static_cast<size_t>(thread)];
+        c.work += seconds(done - begin);
+        c.wait += seconds(end - done);
+        begin = end;
+    }
+}
+
+std::vector<Tape::Share> Tape::shares() const {
+    std::vector<Share> out;
+    const size_t threads = steps_.empty() ? 0 : clocks_.size() / steps_.size();
+    for (size_t i = 0; i < steps_.size(); ++i) {
+        const auto same = [&](const Share& s) { return s.step == steps_[i]->name(); };
+        auto share = std::find_if(out.begin(), out.end(), same);
+        if (share == out.end()) share = out.insert(out.end(), Share{steps_[i]->name(), 0, 0});
+        for (size_t t = 0; t < threads; ++t) {
+            share->work += clocks_[i * threads + t].work;
+            share->wait += clocks_[i * threads + t].wait;
+        }
+    }
+    return out;
 }
 
 }  // namespace ingle

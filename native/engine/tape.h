@@ -77,6 +77,7 @@ struct MoeShape {
     Activation activation;
 };
 
+struct Frame;
 struct Step;
 struct MoeBuffers;
 
@@ -116,6 +117,15 @@ public:
     void check(const BatchView& batch) const;
     void run(const BatchView& batch);
 
+    // Seconds that threads worked in each kind of step, and waited at its end, since `timed` was set:
+    // where a token's time goes.
+    struct Share {
+        std::string step;
+        double work, wait;  // summed over threads
+    };
+    bool timed = false;
+    std::vector<Share> shares() const;
+
     // Tokens that one run can take when each goes to so many experts (0: as recorded).
     int64_t max_batch_rows(int num_experts_per_tok) const;
     int64_t scratch_bytes() const { return scratch_bytes_; }
@@ -131,6 +141,7 @@ public:
     };
 
 private:
+    void run_timed(const Frame& frame, int thread);
     void* scratch(int64_t bytes);
     const Slot& at(int slot) const;
     void push(std::unique_ptr<Step> step);
@@ -145,6 +156,10 @@ private:
     std::vector<std::unique_ptr<uint8_t[]>> arenas_;
     std::vector<Slot> slots_;
     std::vector<std::unique_ptr<Step>> steps_;
+    struct Clocks {
+        double work = 0, wait = 0;
+    };
+    std::vector<Clocks> clocks_;  // (steps, threads), while timed
     int64_t vocabulary_ = 0, rope_positions_ = INT64_MAX, logits_width_ = 0;
     bool outputs_selected_ = false;
     // Layers run one after another: slots of one role and shape are shared.

@@ -33,7 +33,8 @@ struct BlockAsFloat {
         const uint8_t* scales = tile + blocks * T::kQuantBytes;
         const uint8_t* minima = scales + blocks * kTileRows * T::kScaleBytes;
         B groups[kGroups];
-        T::quants(tile + b * T::kQuantBytes, groups);
+        for (int g = 0; g < kGroups / 2; ++g)
+            T::groups(tile + b * T::kQuantBytes, g, groups[g], groups[g + 4]);
         const F scale = T::scale(scales + b * kTileRows * T::kScaleBytes);
         for (int g = 0; g < kGroups; ++g) {
             uint8_t codes[64];
@@ -54,35 +55,70 @@ struct BlockAsFloat {
     }
 };
 
-template <int N>
+// R decoded tiles (R, 32, 16) times N columns of 32 values, `count` of them there.
+template <int R, int N>
 INLINE void f32_columns(const float* w, int64_t count, const float* x, int64_t x_stride, float* out,
                         int64_t out_stride, bool first) {
-    F part[N];
-#pragma GCC unroll 4
-    for (int c = 0; c < N; ++c) part[c] = f_zero();
-    for (int64_t k = 0; k < count; ++k) {
-        const F weight = f_load(w + k * kTileRows);
-#pragma GCC unroll 4
-        for (int c = 0; c < N; ++c) part[c] = f_fma(weight, f_set1(x[c * x_stride + k]), part[c]);
-    }
-#pragma GCC unroll 4
+    F part[N][R];
+#pragma GCC unroll 8
     for (int c = 0; c < N; ++c)
-        f_store(out + c * out_stride, first ? part[c] : f_add(f_load(out + c * out_stride), part[c]));
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) part[c][r] = f_zero();
+    for (int64_t k = 0; k < count; ++k) {
+        F weight[R];
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) weight[r] = f_load(w + (r * kBlock + k) * kTileRows);
+#pragma GCC unroll 8
+        for (int c = 0; c < N; ++c) {
+            const F value = f_set1(x[c * x_stride + k]);
+#pragma GCC unroll 2
+            for (int r = 0; r < R; ++r) part[c][r] = f_fma(weight[r], value, part[c][r]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < N; ++c)
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) {
+            float* to = out + c * out_stride + r * kTileRows;
+            f_store(to, first ? part[c][r] : f_add(f_load(to), part[c][r]));
+        }
+}
+
+template <int R, int N>
+INLINE void f32_pass(int64_t columns, const float* w, int64_t count, const float* x, int64_t x_stride,
+                     float* out, int64_t out_stride, bool first) {
+    if (columns == N) f32_columns<R, N>(w, count, x, x_stride, out, out_stride, first);
+    else if constexpr (N > 1) f32_pass<R, N - 1>(columns, w, count, x, x_stride, out, out_stride, first);
+}
+
+template <class T, int R>
+INLINE void f32_tiles(const uint8_t* tile, int64_t tile_stride, int64_t width, const float* x,
+                      int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride) {
+    alignas(64) float w[R * kBlock * kTileRows];
+    const int64_t passes = (num_columns + kMaxColumns - 1) / kMaxColumns;
+    for (int64_t start = 0; start < width; start += kBlock) {
+        const int64_t count = start + kBlock < width ? kBlock : width - start;
+        for (int r = 0; r < R; ++r)
+            T::block(tile + r * tile_stride, width, start, count, w + r * kBlock * kTileRows);
+        int64_t done = 0;
+        for (int64_t pass = 0; pass < passes; ++pass) {
+            const int64_t end = num_columns * (pass + 1) / passes;
+            f32_pass<R, kMaxColumns>(end - done, w, count, x + done * x_stride + start, x_stride,
+                                     out + done * out_stride, out_stride, start == 0);
+            done = end;
+        }
+    }
 }
 
 template <class T>
-void f32_matmul(const uint8_t* tile, int64_t width, const float* x, int64_t x_stride,
-                int64_t num_columns, float* out, int64_t out_stride) {
-    alignas(64) float w[kBlock * kTileRows];
-    for (int64_t start = 0; start < width; start += kBlock) {
-        const int64_t count = start + kBlock < width ? kBlock : width - start;
-        T::block(tile, width, start, count, w);
-        int64_t c = 0;
-        for (; c + 4 <= num_columns; c += 4)
-            f32_columns<4>(w, count, x + c * x_stride + start, x_stride, out + c * out_stride,
-                           out_stride, start == 0);
-        for (; c < num_columns; ++c)
-            f32_columns<1>(w, count, x + c * x_stride + start, x_stride, out + c * out_stride,
-                           out_stride, start == 0);
-    }
+void f32_matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, int64_t width, const float* x,
+                int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride) {
+    int t = 0;
+    if constexpr (kTilesTogether == 2)
+        for (; t + 2 <= num_tiles; t += 2)
+            f32_tiles<T, 2>(tile + t * tile_stride, tile_stride, width, x, x_stride, num_columns,
+                            out + t * kTileRows, out_stride);
+    for (; t < num_tiles; ++t)
+        f32_tiles<T, 1>(tile + t * tile_stride, tile_stride, width, x, x_stride, num_columns,
+                        out + t * kTileRows, out_stride);
 }

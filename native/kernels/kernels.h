@@ -52,12 +52,14 @@ constexpr int kMaxExperts = 1024;
 
 struct Kernels {
     const char* isa;
-    // out[c * out_stride + r], r < 16: one 16-row tile times columns c of x, all rows written
-    void (*q8_matmul[kWeightTypes])(const uint8_t* tile, const Q8Rows& x, int64_t first_column,
-                                    int64_t num_columns, float* out, int64_t out_stride);
-    void (*f32_matmul[kWeightTypes])(const uint8_t* tile, int64_t width, const float* x,
-                                     int64_t x_stride, int64_t num_columns, float* out,
-                                     int64_t out_stride);
+    // out[c * out_stride + r], r < 16 num_tiles: tiles, `tile_stride` bytes from one to the next,
+    // times columns c of x; all rows of every tile are written
+    void (*q8_matmul[kWeightTypes])(const uint8_t* tile, int64_t tile_stride, int num_tiles,
+                                    const Q8Rows& x, int64_t first_column, int64_t num_columns,
+                                    float* out, int64_t out_stride);
+    void (*f32_matmul[kWeightTypes])(const uint8_t* tile, int64_t tile_stride, int num_tiles,
+                                     int64_t width, const float* x, int64_t x_stride,
+                                     int64_t num_columns, float* out, int64_t out_stride);
     void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
     void (*quantize_row)(const float* x, int64_t n, int8_t* q, float* d, float* ds, int32_t* sum);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps,

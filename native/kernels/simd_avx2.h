@@ -4,7 +4,7 @@ struct I { __m256i a, b; };  // 16 x int32
 struct B { __m256i a, b; };  // 64 x uint8: 16 rows x 4 columns of weights
 
 constexpr bool kBiasedSigned = false;  // vpmaddubsw would saturate on biased bytes
-constexpr int kMaxColumns = 4;
+constexpr int kTilesTogether = 1, kMaxColumns = 4;
 
 INLINE F f_set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 INLINE F f_zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }

@@ -7,7 +7,8 @@ using B = __m512i;  // 64 x uint8: 16 rows x 4 columns of weights
 // vpdpbusd wants unsigned weights: signed ones are stored biased by 128 and corrected with the
 // activations' block sum.
 constexpr bool kBiasedSigned = true;
-constexpr int kMaxColumns = 12;  // accumulators that fit beside 8 weight registers
+// 2 tiles x 6 columns: as many registers of sums and of totals, four of weights
+constexpr int kTilesTogether = 2, kMaxColumns = 6;
 
 INLINE F f_zero() { return _mm512_setzero_ps(); }
 INLINE F f_set1(float x) { return _mm512_set1_ps(x); }

@@ -5,7 +5,7 @@ struct I { int32_t v[16]; };
 struct B { uint8_t v[64]; };  // 16 rows x 4 columns of weights
 
 constexpr bool kBiasedSigned = false;
-constexpr int kMaxColumns = 4;
+constexpr int kTilesTogether = 1, kMaxColumns = 4;
 
 #define LANES(expr) F r; for (int i = 0; i < 16; ++i) r.v[i] = (expr); return r
 INLINE F f_set1(float x) { LANES(x); }
