@@ -52,6 +52,14 @@ def wants_traceback() -> bool:
     return bool(text("INGLE_TRACEBACK"))
 
 
+def without_telemetry() -> None:
+    """Keep Hugging Face's client from telling its hub more than which file is asked for.
+
+    Unless HF_HUB_DISABLE_TELEMETRY says otherwise. Call it before the client is imported.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
 def for_child(**changes: str) -> dict[str, str]:
     """Environment for a program that ingle starts: this one's, with `changes`."""
     return {**os.environ, **changes}

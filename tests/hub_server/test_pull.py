@@ -361,10 +361,25 @@ def test_hostile_file_names_stay_outside(hub_server: Any) -> None:
         hub.pull("someone/evil")
 
 
-def test_a_file_too_large_for_the_hub_is_told_at_once(hub_server: Any) -> None:
-    add_tiny(hub_server, stated_bytes={"tiny-Q4_K_M.gguf": 60_000_000_000})
-    with pytest.raises(UnsupportedError, match=r"at most 50\.0 GB, but got tiny-Q4_K_M\.gguf"):
+def test_a_very_large_file_comes_by_ranges_or_not_at_all(
+    hub_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_tiny(hub_server)
+    monkeypatch.setattr(blob, "PART_BYTES", 10_000)
+    monkeypatch.setattr(blob, "_LARGEST_WHOLE_BYTES", 20_000)
+    hub_server.ranges = False
+    with pytest.raises(DownloadError, match="must be sent by ranges, but got all of it"):
         hub.pull(REPO)
+    hub_server.ranges = True
+    assert hub.pull(REPO).read_bytes() == LARGE
+
+
+def test_the_hub_is_told_nothing_but_what_is_wanted(hub_server: Any) -> None:
+    add_tiny(hub_server)
+    code = f"from ingle import hub; hub.pull({REPO!r})"
+    root = str(Path(hub.__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, check=True)
+    assert all(REPO in path for path in hub_server.hits)
 
 
 PULL = f"""

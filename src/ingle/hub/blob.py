@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingle.errors import DownloadError
-from ingle.hub.progress import Progress
+from ingle.hub.progress import Progress, as_size
 from ingle.hub.transfer import TRIES, NoRangesError, Remote, StoppedError, fetch_range
 
 PART_BYTES = 32 << 20
 _READ_BYTES = 1 << 20
+_LARGEST_WHOLE_BYTES = 50_000_000_000  # the hub sends larger files by ranges alone
 
 
 class Tally:
@@ -148,6 +149,10 @@ class _Job:
         """From a server that knows no ranges: all of it, in one stream; a cut starts over."""
         self._stop.clear()
         whole = self._blob.remote
+        if whole.num_bytes > _LARGEST_WHOLE_BYTES:
+            rule = f"a file of {as_size(whole.num_bytes)} must be sent by ranges, but got all of it"
+            hint = "fetch it with `hf download`; ingle finds it in the cache"
+            raise DownloadError(whole.name, rule, hint)
         for _ in range(TRIES):
             self._tally.add(-self._counted)
             self._counted = 0

@@ -22,7 +22,7 @@ _QUANT = re.compile(
     r"(?:^|[-._/])((?:UD-)?(?:I?Q\d\w*|TQ\d_\d|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32))(?=$|[-._/])",
     re.I,
 )
-_NOT_WEIGHTS = re.compile(r"(^|/|[-._])(mmproj|imatrix)", re.I)
+_NOT_WEIGHTS = re.compile(r"(^|/|[-._])(mmproj|imatrix|eagle3)", re.I)  # beside a model
 _BESIDE = re.compile(  # of a safetensors folder, what belongs to the model
     r"[^/]+\.safetensors|[^/]+\.safetensors\.index\.json|config\.json|generation_config\.json"
     r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json"

@@ -48,7 +48,7 @@ def _fetch_into(staging: Path, entry: Entry, progress: Progress) -> Path:
         rule = f"the download must be written to disk, but got {error.strerror or error}"
         raise DownloadError(entry.name, rule, "see that the disk has room, then retry") from error
     path = store.place(staged, entry)
-    progress.note(f"ready at {path}")
+    progress.note("ready")
     return path
 
 

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from ingle import config, env
-from ingle.errors import DownloadError, UnreachableError, UnsupportedError
+from ingle.errors import DownloadError, UnreachableError
 from ingle.hub import cache, manifest, shelf
 from ingle.hub.blob import Blob, Tally, fetch
 from ingle.hub.choice import Choice, choose
@@ -22,7 +22,6 @@ from ingle.hub.transfer import Remote
 
 _SPARE_BYTES = 64 << 20  # left free on the disk
 _LONG_BYTES = 1 << 28  # to verify, so that it is told
-_LARGEST_BYTES = 50_000_000_000  # the hub sends larger single files by its own protocol alone
 
 
 def pull(name: str, reference: Reference) -> Path:
@@ -44,12 +43,12 @@ def pull(name: str, reference: Reference) -> Path:
         choice = choose(sizes, reference.wish, reference.repo)
         packed = _packed(name, repository)
         if packed is not None:
-            progress.note(f"ready at {packed}")
+            progress.note("ready")
             return packed
         fetched = _bring(name, repository, choice, progress)
         with manifest.changing():
             path = _place(name, repository, choice, fetched)
-        progress.note(f"ready at {path}")
+        progress.note("ready")
     return path
 
 
@@ -68,7 +67,7 @@ def _bring(
     """Bring what is missing; the files that were."""
     files = [repository.files[path] for path in choice.files]
     missing = [file for file in files if not _pointer(repository, file).is_file()]
-    _check(name, missing, sum(_blob(repository, file).missing_bytes() for file in missing))
+    _check(name, sum(_blob(repository, file).missing_bytes() for file in missing))
     if not missing:
         return ()
     total_bytes = sum(file.num_bytes for file in missing)
@@ -145,16 +144,8 @@ def _blob(repository: Repository, file: HubFile) -> Blob:
     return Blob(remote, file.etag, cache.folder_of(repository.repo) / "blobs" / file.etag)
 
 
-def _check(name: str, files: list[HubFile], missing_bytes: int) -> None:
-    """Before the first byte: is every file one that can be fetched, and is there room?"""
-    for file in files:
-        if file.num_bytes > _LARGEST_BYTES:
-            rule = f"a file must have at most {as_size(_LARGEST_BYTES)}"
-            raise UnsupportedError(
-                name,
-                f"{rule}, but got {file.path} of {as_size(file.num_bytes)}",
-                "fetch it with `hf download`; ingle finds it in the cache",
-            )
+def _check(name: str, missing_bytes: int) -> None:
+    """Before the first byte: is there room?"""
     folder = env.huggingface_cache()
     while not folder.exists():
         folder = folder.parent

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn, TaskID
 
 _LINE_STEP = 0.1  # a plain line for every tenth of the way
+_NARROW = 80  # columns that a bar and all its figures need
 _LINE_PAUSE_S = 0.5  # and not oftener than this
 
 
@@ -68,12 +69,14 @@ class Lines:
 class Bar:
     """Progress as one moving bar per stage, for terminals."""
 
-    def __init__(self, title: str, bar: RichProgress) -> None:
-        self._title, self._bar = title, bar
+    def __init__(self, title: str, bar: RichProgress, narrow: bool = False) -> None:
+        self._title, self._bar, self._narrow = title, bar, narrow
         self._task: TaskID | None = None
 
     def stage(self, label: str, total_bytes: int) -> None:
         self._finish()
+        if self._narrow:  # the bar has a line of its own
+            self.note(f"{label} ({as_size(total_bytes)})")
         self._task = self._bar.add_task(f"{self._title}  {label}", total=total_bytes)
 
     def at(self, done_bytes: int) -> None:
@@ -82,7 +85,7 @@ class Bar:
 
     def note(self, text: str) -> None:
         self._bar.console.print(
-            f"{self._title}: {text}", markup=False, highlight=False, soft_wrap=True
+            f"{self._title}: {text}", markup=False, highlight=False, soft_wrap=not self._narrow
         )
 
     def _finish(self) -> None:
@@ -97,21 +100,31 @@ def shown(title: str) -> Iterator[Progress]:
         yield Lines(title)
         return
     from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+    console = Console(stderr=True)
+    narrow = console.width < _NARROW
+    with RichProgress(*_columns(narrow), console=console, expand=narrow) as bar:
+        yield Bar(title, bar, narrow)
+
+
+def _columns(narrow: bool) -> tuple[ProgressColumn, ...]:
+    """What a bar shows; on a narrow terminal how far, and how long still."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
+        TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
-    from rich.progress import Progress as RichProgress
 
-    columns = (
+    if narrow:
+        return TaskProgressColumn(), BarColumn(None), TimeRemainingColumn()
+    return (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=Console(stderr=True)) as bar:
-        yield Bar(title, bar)

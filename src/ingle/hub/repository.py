@@ -49,6 +49,7 @@ def look_up(repo: str, note: Callable[[str], None]) -> Repository:
 
     Raises ModelNotFoundError, UnreachableError, DownloadError.
     """
+    env.without_telemetry()
     from huggingface_hub import HfApi, constants, get_token
 
     endpoint = (env.text("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
@@ -90,7 +91,7 @@ def _asked(repo: str, ask: Callable[[], Any], note: Callable[[str], None]) -> An
             return ask()
         except HFValidationError as error:
             rule = f"a repository must be user/repo, but got {' '.join(str(error).split())[:200]}"
-            raise ModelNotFoundError(repo, rule) from None
+            raise ModelNotFoundError(repo, rule, "such as ggml-org/gpt-oss-20b-GGUF") from None
         except HfHubHTTPError as error:
             status, headers = error.response.status_code, error.response.headers
             wait_s = seconds_to_wait(status, headers, tries)
