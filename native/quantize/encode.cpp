@@ -5,31 +5,12 @@
 #include <thread>
 #include <vector>
 
+#include "quantize/fault.h"
 #include "quantize/ggml_encode.h"
 #include "quantize/search.h"
 
 namespace ingle {
 namespace {
-
-bool finite(const float* x, size_t n) {
-    uint32_t largest = 0;
-    for (size_t i = 0; i < n; ++i) {
-        const uint32_t magnitude = std::bit_cast<uint32_t>(x[i]) & 0x7FFFFFFFu;
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest < 0x7F800000u;
-}
-
-bool finite(const F16& half) { return (half.bytes[1] & 0x7C) != 0x7C; }
-
-template <class Block>
-bool finite_scales(const Block& block) {
-    bool good = true;
-    if constexpr (requires { block.d.value(); }) good = good && finite(block.d);
-    if constexpr (requires { block.m; }) good = good && finite(block.m);
-    if constexpr (requires { block.dmin; }) good = good && finite(block.dmin);
-    return good;
-}
 
 template <class Block>
 constexpr bool kKeepsNonfinite = Block::kWeights == 1;
@@ -42,7 +23,8 @@ Fault each_block(const float* rows, size_t num_rows, size_t columns, uint8_t* ou
     Fault fault = Fault::None;
     for (size_t r = 0; r < num_rows; ++r) {
         const float* x = rows + r * columns;
-        if (!kKeepsNonfinite<Block> && !finite(x, columns)) return Fault::Weight;
+        if constexpr (!kKeepsNonfinite<Block>)
+            if (const Fault found = fault_of_row<Block>(x, columns); found != Fault::None) return found;
         float sum = 0.0f;
         if constexpr (!kKeepsNonfinite<Block>)
             for (size_t i = 0; i < columns; ++i) sum += x[i] * x[i];
@@ -65,14 +47,31 @@ Fault encode_rows_ggml(const float* rows, size_t num_rows, size_t columns, const
 }
 
 template <class Block>
+double error_of(const float* x, const float* w, const Block& block) {
+    float decoded[Block::kWeights];
+    decode_block(block, decoded);
+    double error = 0.0;
+    for (size_t i = 0; i < Block::kWeights; ++i) {
+        const double diff = static_cast<double>(decoded[i]) - x[i];
+        error += w[i] * diff * diff;
+    }
+    return error;
+}
+
+// Never worse than GGML's choice: the better of both is taken.
+template <class Block>
 Fault encode_rows_search(const float* rows, size_t num_rows, size_t columns,
                          const float* importance, uint8_t* out) {
     const std::vector<float> ones(importance ? 0 : columns, 1.0f);
     const float* w = importance ? importance : ones.data();
-    return each_block<Block>(rows, num_rows, columns, out,
-                             [&](const float* x, size_t column, float, Block& block) {
-                                 encode_search(x, w + column, block);
-                             });
+    return each_block<Block>(
+        rows, num_rows, columns, out,
+        [&](const float* x, size_t column, float mean_square, Block& block) {
+            Block other;
+            encode_search(x, w + column, block);
+            encode_ggml(x, importance ? importance + column : nullptr, mean_square, other);
+            if (!(error_of(x, w + column, block) <= error_of(x, w + column, other))) block = other;
+        });
 }
 
 template <class Block>

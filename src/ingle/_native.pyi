@@ -124,6 +124,16 @@ def measure_float(pool: Pool, isa: str, passes: int) -> tuple[float, list[float]
     Operations of one pass of float32 multiply-adds without memory, and seconds of each pass.
     """
 
+def encode_rows(format_name: str, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], importance: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, search: bool, threads: int) -> tuple:
+    """
+    (encoded rows uint8, fault) of weights float32 (rows, columns); fault: 0 none, 1 a weight is not finite, 2 a scale overflows float16.
+    """
+
+def encode_rows_curved(format_name: str, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], hessian: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], factor: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], sweeps: int, threads: int) -> tuple:
+    """
+    As encode_rows, by GPTQ and then `sweeps` of coordinate descent. hessian: damped X^T X; factor: upper triangular U, U^T U its inverse.
+    """
+
 class O200kEncoder:
     """
     Byte-pair encoding by rank over pieces cut by o200k_base's pattern. Immutable; encode releases the GIL.

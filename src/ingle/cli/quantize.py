@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ingle import env
 from ingle.backends.cpu.cores import usable_cores
 from ingle.backends.reference import ReferenceBackend
 from ingle.cli.writing import written
@@ -13,6 +14,8 @@ from ingle.errors import IngleError, UnsupportedError
 from ingle.evaluate.subject import Subject
 from ingle.formats import GgufFile
 from ingle.hub.progress import as_size
+from ingle.plan.local import this_machine
+from ingle.quantize.budget import fit, size_bytes
 from ingle.quantize.gptq import GptqRounding
 from ingle.quantize.hessian import LayerStream
 from ingle.quantize.imatrix import Imatrix, read_imatrix
@@ -20,7 +23,7 @@ from ingle.quantize.imatrix.calibration import calibration
 from ingle.quantize.job import Plan, plan, quantize
 from ingle.quantize.mixture import mixture_name
 from ingle.quantize.recipe import Override, Recipe, read_recipe, type_named
-from ingle.quantize.summary import groups
+from ingle.quantize.summary import groups, read_bytes
 
 CONTEXT_TOKENS = 512  # of a window of calibration text
 
@@ -50,7 +53,7 @@ class Wishes:
 def quantize_model(source: str, target: str, wishes: Wishes) -> int:
     """Show what will be done, do it, print the path; 0. Raises IngleError."""
     imatrix: Imatrix | None = read_imatrix(wishes.imatrix) if wishes.imatrix else None
-    planned = plan(source, _recipe(wishes), imatrix, wishes.method)
+    planned = _sized(plan(source, _recipe(wishes), imatrix, wishes.method), wishes)
     show(planned)
     if wishes.dry_run:
         return 0
@@ -60,6 +63,20 @@ def quantize_model(source: str, target: str, wishes: Wishes) -> int:
         path = quantize(planned, target, threads=threads, rounding=rounding, progress=tell)
     print(path)
     return 0
+
+
+def _sized(planned: Plan, wishes: Wishes) -> Plan:
+    """With types for a size, when one is asked for."""
+    if wishes.target_size is not None and wishes.target_bpw is not None:
+        raise IngleError("--target-bpw", "one target must be named, but got --target-size as well")
+    if wishes.target_size is not None:
+        return fit(planned, size_bytes(wishes.target_size))
+    if wishes.target_bpw is None:
+        return planned
+    if not 0 < wishes.target_bpw <= 32:
+        rule = f"bits must be more than 0 and at most 32, but got {wishes.target_bpw}"
+        raise IngleError("--target-bpw", rule)
+    return fit(planned, int(wishes.target_bpw * planned.num_weights / 8))
 
 
 def _rounding(source: str, planned: Plan, wishes: Wishes, threads: int) -> GptqRounding | None:
@@ -104,12 +121,16 @@ def show(planned: Plan) -> None:
         print("  ".join(cells).rstrip(), file=sys.stderr)
     bits = 8 * planned.nbytes / max(1, planned.num_weights)
     print(f"{as_size(planned.nbytes)}, {bits:.3f} bits per weight", file=sys.stderr)
+    rate = this_machine(env.home_dir())
+    speed = rate.decode_efficiency * rate.read_bytes_per_s / max(1, read_bytes(planned))
+    print(f"forecast here: {speed:.1f} tokens/s ({rate.source} memory rate)", file=sys.stderr)
 
 
 def _recipe(wishes: Wishes) -> Recipe:
-    if wishes.type is None and wishes.recipe is None:
+    sized = wishes.target_size is not None or wishes.target_bpw is not None
+    if wishes.type is None and wishes.recipe is None and not sized:
         raise IngleError("TYPE", "a type or a recipe must be named, but got neither")
-    base = Recipe(mixture_name(wishes.type)) if wishes.type else None
+    base = Recipe(mixture_name(wishes.type or "Q8_0")) if wishes.type or sized else None
     if wishes.recipe:
         if wishes.recipe == "llama.cpp":
             base = replace(base or Recipe("Q8_0"), keep_mxfp4=False)

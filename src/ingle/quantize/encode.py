@@ -48,10 +48,15 @@ def encode_rows(
     if importance is not None:
         importance = np.ascontiguousarray(importance, np.float32)
     encoded, fault = _native.encode_rows(format_name, rows, importance, search, threads)
-    if fault:
-        raise IngleError(where or format_name, *_FAULTS[fault])
+    raise_fault(fault, where or format_name)
     result: Bytes = encoded
     return result
+
+
+def raise_fault(fault: int, where: str) -> None:
+    """IngleError at `where` for what a native encoder met; nothing for 0."""
+    if fault:
+        raise IngleError(where, *_FAULTS[fault])
 
 
 def decode_rows(format_name: str, rows: Bytes) -> Floats:

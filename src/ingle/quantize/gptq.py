@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingle import _native
-from ingle.quantize.encode import encode_rows
+from ingle.quantize.encode import encode_rows, raise_fault
 from ingle.quantize.hessian import HEAD, LayerStream
 
 Bytes = NDArray[np.uint8]
@@ -41,7 +41,7 @@ def damped(hessian: Floats, damping: float = DAMPING) -> Reals:
 def upper_factor(hessian: Reals) -> Floats:
     """Upper triangular U with U^T U the inverse of a positive definite matrix."""
     # Cholesky of the reversed matrix, reversed back: hessian = R R^T, R upper, and U = R^-1.
-    upper = np.linalg.cholesky(hessian[::-1, ::-1])[::-1, ::-1]
+    upper = np.asarray(np.linalg.cholesky(hessian[::-1, ::-1]), np.float64)[::-1, ::-1]
     return np.ascontiguousarray(_inverse_upper(upper), np.float32)
 
 
@@ -99,7 +99,7 @@ class GptqRounding:
             return encode_rows(format_name, weights, search=True, threads=self._threads, where=name)
         if self._of is not hessian:
             self._of, self._curvature = hessian, curvature(hessian, self._damping)
-        return round_rows(format_name, weights, self._curvature, self._threads, self._sweeps)
+        return round_rows(format_name, weights, self._curvature, self._threads, self._sweeps, name)
 
 
 def curvature(hessian: Floats, damping: float = DAMPING) -> tuple[Floats, Floats]:
@@ -114,10 +114,15 @@ def round_rows(
     curved: tuple[Floats, Floats],
     threads: int = 1,
     sweeps: int = SWEEPS,
+    where: str = "",
 ) -> Bytes:
-    """Encoded rows of weights (rows, columns); `curved` is the `curvature` of their inputs."""
-    encoded, _ = _native.encode_rows_curved(
+    """Encoded rows of weights (rows, columns); `curved` is the `curvature` of their inputs.
+
+    Raises IngleError at `where` for weights that are not finite or too large.
+    """
+    encoded, fault = _native.encode_rows_curved(
         format_name, np.ascontiguousarray(weights, np.float32), *curved, sweeps, threads
     )
+    raise_fault(fault, where or format_name)
     result: Bytes = encoded
     return result

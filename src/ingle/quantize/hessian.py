@@ -97,7 +97,7 @@ class _Weight(ReferenceWeight):
     """Decodes natively; `drop` frees the floats."""
 
     @property
-    def values(self) -> Floats:  # type: ignore[override]
+    def values(self) -> Floats:
         """float32 of the tensor's shape."""
         found = self.__dict__.get("_decoded")
         if found is None:

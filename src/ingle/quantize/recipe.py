@@ -202,8 +202,8 @@ def read_recipe(path: Path, base: Recipe | None = None) -> Recipe:
         pure=keys.flag("pure", base.pure),
         strict=keys.flag("strict", base.strict),
         keep_mxfp4=not keys.flag("requantize_mxfp4", not base.keep_mxfp4),
-        output_type=keys.type("output", base.output_type),
-        embedding_type=keys.type("token_embedding", base.embedding_type),
+        output_type=keys.format("output", base.output_type),
+        embedding_type=keys.format("token_embedding", base.embedding_type),
         overrides=(*base.overrides, *keys.overrides()),
     )
     keys.finish()
@@ -222,7 +222,7 @@ class _Keys:
     def flag(self, key: str, default: bool) -> bool:
         return bool(self._take(key, bool, default))
 
-    def type(self, key: str, default: str | None) -> str | None:
+    def format(self, key: str, default: str | None) -> str | None:
         found = self._take(key, str, None)
         return default if found is None else type_named(found, f"{self._where}: {key}")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ingle.numerics import FORMATS
+from ingle.quantize.job import Plan
 from ingle.quantize.recipe import Assignment
 
 _LAYER = re.compile(r"^blk\.\d+\.")
@@ -57,3 +58,17 @@ def groups(assignments: Sequence[Assignment]) -> Iterator[Group]:
             sum(a.num_weights for a in found),
             sum(a.nbytes for a in found),
         )
+
+
+def read_bytes(planned: Plan) -> int:
+    """Bytes of weights that making one token reads: all but idle experts and a table of rows."""
+    sizes = planned.model.facts.sizes
+    experts, used = sizes.get("num_local_experts", 0), sizes.get("num_experts_per_tok", 0)
+    share = used / experts if experts else 1.0
+    tied = all(a.name != "output.weight" for a in planned.assignments)
+    total = 0.0
+    for a in planned.assignments:
+        if a.name == "token_embd.weight" and not tied:
+            continue
+        total += a.nbytes * (share if "_exps." in a.name else 1.0)
+    return int(total)
