@@ -19,10 +19,12 @@ from ingle.chat.harmony.parser import HarmonyParser, Phase
 from ingle.chat.harmony.tokens import (
     ANALYSIS,
     CALL,
+    CHANNEL,
     CHANNELS,
     END,
     FINAL,
     FIRST_SPECIAL,
+    MESSAGE,
     RETURN,
     START,
 )
@@ -65,8 +67,9 @@ class TurnRules:
 
     @property
     def num_closing_ids(self) -> int:
-        """Ids at most from spent reasoning to the first of the answer."""
-        return 2 + max(len(path) for path in self.closing.paths())
+        """Ids at most from spent reasoning to the first of what must follow."""
+        opening = len(_answer_header()) if FINAL in self.channels else self.closing.longest
+        return 2 + opening
 
 
 class HarmonyConstraint:
@@ -85,9 +88,11 @@ class HarmonyConstraint:
         self._parser = HarmonyParser(_ROLE)
         self._held: GrammarConstraint | None = None
         self._queue: tuple[int, ...] = ()
-        self._closing = rules.budget == 0
+        self._closing = False
         for token_id in opened:
             self.advance(token_id)
+        if rules.budget == 0 and self._parser.phase is Phase.HEADER:
+            self._close(())
 
     def mask(self) -> Bits | None:
         """Bits of the ids that may come next; None: any."""
@@ -123,7 +128,7 @@ class HarmonyConstraint:
         if self._parser.phase is Phase.HEADER:
             return self._headers().forced(self._parser.header_ids)
         if self._parser.phase is Phase.BETWEEN:
-            return (START,)
+            return (START, *self._headers().forced(()))
         return () if self._held is None else tuple(self._held.forced())
 
     def _headers(self) -> HeaderGrammar:
@@ -133,8 +138,14 @@ class HarmonyConstraint:
         """Counts an id of analysis; the one that spends the budget ends it."""
         self.spent += 1
         if self._rules.budget is not None and self.spent >= self._rules.budget:
-            self._closing = True
-            self._queue = (END, START)
+            self._close((END, START))
+
+    def _close(self, ending: tuple[int, ...]) -> None:
+        """From now on reasoning is over: `ending`, then an opened answer if it may come."""
+        self._closing = True
+        said = len(self._parser.header_ids) if not ending else 0
+        opening = _answer_header()[said:] if FINAL in self._rules.channels else ()
+        self._queue = (*ending, *opening)
 
     def _hold(self) -> GrammarConstraint | None:
         """The way through the grammar of the content that begins, if it has one."""
@@ -183,7 +194,13 @@ def _text_and(token_id: int, size: int) -> Bits:
     return np.packbits(flags, bitorder="little")
 
 
-def opened_final() -> tuple[int, ...]:
-    """Ids that, after ``<|start|>assistant``, leave no room for analysis: an opened answer."""
-    from_header = HeaderGrammar((FINAL,)).forced(o200k_harmony().encode(_ROLE))
-    return tuple(from_header)
+@lru_cache(maxsize=1)
+def _answer_header() -> tuple[int, ...]:
+    """Ids of the header of an answer, from the role on."""
+    encode = o200k_harmony().encode
+    return (*encode(_ROLE), CHANNEL, *encode(FINAL), MESSAGE)
+
+
+def opened_answer() -> tuple[int, ...]:
+    """Ids that, after ``<|start|>assistant``, open an answer and so leave no room for analysis."""
+    return _answer_header()[1:]

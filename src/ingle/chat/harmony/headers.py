@@ -50,19 +50,19 @@ class HeaderGrammar:
             said += allowed
         return tuple(said[len(header_ids) :])
 
-    def paths(self) -> Iterator[tuple[int, ...]]:
-        """Every header there is, from the role to <|message|>."""
-        waiting: list[tuple[tuple[int, ...], _Node]] = [((), self._root)]
-        while waiting:
-            path, node = waiting.pop()
-            if not node and path:
-                yield path
-            waiting += [((*path, token_id), rest) for token_id, rest in node.items()]
+    @property
+    def longest(self) -> int:
+        """Ids of the longest header."""
+        return _depth(self._root)
 
     def _add(self, header: Iterable[int]) -> None:
         node = self._root
         for token_id in header:
             node = node.setdefault(token_id, {})
+
+
+def _depth(node: _Node) -> int:
+    return max((1 + _depth(rest) for rest in node.values()), default=0)
 
 
 def _ids(*parts: str | int) -> list[int]:
