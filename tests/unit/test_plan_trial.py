@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,21 +23,18 @@ def seen(folder: Path) -> Outlook:
 
 def trial(one: Outlook, slower: float) -> Trial:
     """A run that takes so many times longer than the plan says, whatever its corrections."""
+    planned = {name: n for name, n in one.memory.categories.items() if name != "runtime"}
     return Trial(
         load_s=slower * one.speed.load_s,
+        cold_bytes=one.model.file_bytes,
         prompt_tokens=300,
         prompt_s=slower * prefill_s(one.model, one.machine, 300),
         completion_tokens=20,
-        decode_s=slower * 20 * decode_s(one.model, one.machine, 310),
-        categories={name: n for name, n in one.memory.categories.items() if name != "runtime"},
-        memory_bytes=one.memory.total_bytes - one.memory.kv_bytes + _kv_bytes(one, 320),
+        decode_s=slower * decode_s(one.model, one.machine, 310),
+        categories=planned,
+        memory_bytes=one.memory.total_bytes,
+        runtime_bytes=one.model.runtime_bytes,
     )
-
-
-def _kv_bytes(one: Outlook, tokens: int) -> int:
-    """SmolLM2: 5 pages of 64 positions, 3 heads of keys and values, 64 wide, float32."""
-    assert tokens <= 5 * 64
-    return 30 * 5 * 64 * 2 * 3 * 64 * 4
 
 
 @pytest.mark.parametrize("slower", [0.5, 1.0, 3.0])
@@ -44,8 +42,35 @@ def test_the_next_plan_is_right(tmp_path: Path, slower: float) -> None:
     first = seen(tmp_path)
     ran = trial(first, slower)
     write_corrections(tmp_path, corrected(Corrections(), first, ran))
-    for row in compared(seen(tmp_path), ran):
+    rows = list(compared(seen(tmp_path), ran))
+    assert {"attention", "kv_full", "activations", "runtime", "all memory"} < {r.name for r in rows}
+    for row in rows:
         assert row.error == pytest.approx(0, abs=1e-9), row.name
+
+
+def test_the_program_counts_as_it_was_before_the_model(tmp_path: Path) -> None:
+    """A larger interpreter than usual is no error of the plan."""
+    first = seen(tmp_path)
+    more = 50_000_000
+    ran = replace(
+        trial(first, 1.0),
+        memory_bytes=first.memory.total_bytes + more,
+        runtime_bytes=first.model.runtime_bytes + more,
+    )
+    assert all(row.error == pytest.approx(0, abs=1e-9) for row in compared(first, ran))
+    leaked = replace(ran, runtime_bytes=first.model.runtime_bytes)
+    (runtime,) = (row for row in compared(first, leaked) if row.name == "runtime")
+    assert runtime.measured - runtime.planned == more
+
+
+def test_only_what_a_run_touches_is_compared(tmp_path: Path) -> None:
+    """A mapped table is there as far as its rows were read."""
+    first = seen(tmp_path)
+    ran = trial(first, 1.0)
+    touched = {**ran.categories, "embeddings": 1_000_000}
+    partly = replace(ran, categories=touched, reached={"embeddings": 1_000_000})
+    (row,) = (row for row in compared(first, partly) if row.name == "embeddings")
+    assert (row.planned, row.measured) == (1_000_000, 1_000_000)
 
 
 def test_corrections_add_up(tmp_path: Path) -> None:

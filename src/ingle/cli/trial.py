@@ -1,40 +1,66 @@
 """``ingle plan --check``: owns the run that a plan is held against, and how both are shown.
 
 Ids are drawn at random: what a model of random weights would say loops, and flatters every cache.
+Rates are measured before and after the run, in a process of their own.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import random
+import statistics
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from ingle.backends import make_backend
-from ingle.errors import UnsupportedError
+from ingle.backends.cpu import CpuBackend
+from ingle.backends.cpu.weight import CpuMatrix, CpuVector
+from ingle.errors import IngleError, UnsupportedError
 from ingle.formats import open_container
+from ingle.formats.mapping import FileMap
 from ingle.hub.progress import as_size
 from ingle.models import load_model
-from ingle.ops import Batch, KvLayout
+from ingle.models.decoder import Decoder
+from ingle.numerics.tiles import TILE_ROWS, num_tiles
+from ingle.ops import Batch, KvLayout, Weight
 from ingle.ops.protocol import run_model
-from ingle.plan.anatomy import Census
-from ingle.plan.forecast import Outlook
-from ingle.plan.rates import read_corrections, write_corrections
+from ingle.plan.anatomy import Anatomy, Census
+from ingle.plan.forecast import Outlook, outlook
+from ingle.plan.kernels import Kernels, as_object, from_object
+from ingle.plan.local import machine_of
+from ingle.plan.probe import INNER
+from ingle.plan.rates import Corrections, Rates, add_rates, read_rates, write_corrections
+from ingle.plan.residency import (
+    Range,
+    cached_bytes,
+    looked_up_bytes,
+    process_bytes,
+    ranges_of,
+    resident_bytes,
+)
 from ingle.plan.subject import Subject
+from ingle.plan.tape import TileBackend, idle_bytes
 from ingle.plan.trial import Row, Trial, compared, corrected
 from ingle.runtime.engine import CHUNK_TOKENS
 from ingle.runtime.kv import KvPool, KvSequence
 
 _PROMPT_TOKENS, _ANSWER_TOKENS = 512, 32
+_PROMPTS = 3  # of which the first warms
 _SEED = 20250805
+_PROBE_S = 300  # no machine needs as long
 
 
 def check(subject: Subject, seen: Outlook, folder: Path, as_json: bool) -> None:
-    """Run the file on this machine, print plan and run, store corrections in `folder`.
+    """Run the file on this machine, print plan and run, store rates and corrections in `folder`.
 
     Raises UnsupportedError for what is no file, and for a machine that is not at hand.
     """
@@ -47,64 +73,192 @@ def check(subject: Subject, seen: Outlook, folder: Path, as_json: bool) -> None:
     if not seen.fits:
         rule = f"the plan must fit, but got {as_size(seen.memory.total_bytes)}"
         raise UnsupportedError("--check", rule, "choose a shorter --context")
-    trial = run(subject.path, seen.memory.context_tokens)
-    rows = list(compared(seen, trial))
-    write_corrections(folder, corrected(read_corrections(folder), seen, trial))
-    if as_json:
-        print(json.dumps([vars(row) | {"error": row.error} for row in rows], allow_nan=False))
-        return
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    for line in _page(rows):
-        console.print(line)
+    context = min(seen.memory.context_tokens, _PROMPT_TOKENS + _ANSWER_TOKENS)
+    wanted = _Wanted.of(subject, seen.model)
+    before = probe(wanted)
+    trial = run(subject.path, context, subject.mapped, wanted.idle_bytes)
+    kernels = before.merged(probe(wanted))
+    stored = read_rates(folder)
+    rates = Rates(
+        stored.read_bytes_per_s,
+        stored.int8_ops_per_s,
+        stored.disk_bytes_per_s,
+        kernels,
+        trial.runtime_bytes,
+    )
+    plan = outlook(subject, machine_of(rates, seen.machine.memory_bytes), context)
+    rows = list(compared(plan, trial))
+    known = kernels if stored.kernels is None else _together(stored.kernels, kernels)
+    add_rates(folder, {"kernels": as_object(known), "runtime_bytes": trial.runtime_bytes})
+    write_corrections(folder, corrected(Corrections(), plan, trial))
+    _show(rows, context, as_json)
 
 
-def run(path: Path, context_tokens: int) -> Trial:
-    """Load the model, run a prompt and an answer of random ids; what that took."""
+@dataclass(frozen=True)
+class _Wanted:
+    """Which kernels a model runs, at which widths, and how much of its scratch lies idle."""
+
+    names: tuple[str, ...]
+    width: int
+    inner: int
+    idle_bytes: int
+
+    @classmethod
+    def of(cls, subject: Subject, model: Anatomy) -> _Wanted:
+        shape = load_model(subject.container, TileBackend(), 64)
+        config = shape.config
+        inner = getattr(config, "moe_intermediate_size", 0) if model.num_local_experts else 0
+        inner = inner or getattr(config, "intermediate_size", 0) or INNER
+        kernels = {matrices.kernel for matrices in model.matrices} | set(model.copied_bytes)
+        return cls(tuple(sorted(kernels)), config.hidden_size, int(inner), idle_bytes(shape))
+
+
+def probe(wanted: _Wanted) -> Kernels:
+    """Rates of the kernels now. IngleError when the process that measures them fails."""
+    sizes = (str(wanted.width), str(wanted.inner))
+    command = [sys.executable, "-m", "ingle.plan.probe", *sizes, *wanted.names]
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=_PROBE_S, check=True)
+        found = from_object(json.loads(ended.stdout))
+    except (OSError, ValueError, subprocess.SubprocessError):
+        found = None
+    if found is None:
+        raise IngleError("--check", "this machine's rates must be measured, but that failed")
+    return found
+
+
+def _together(stored: Kernels, now: Kernels) -> Kernels:
+    return Kernels({**stored.of, **now.of}, now.layer_s, now.step_s)
+
+
+@dataclass
+class _Loaded:
+    """A model ready to run, the ids that went through it, and the last logits."""
+
+    backend: CpuBackend
+    model: Decoder
+    pool: KvPool
+    draw: random.Random
+    ids: list[int] = field(default_factory=list)
+    logits: NDArray[np.float32] | None = None
+
+    def step(self, sequence: KvSequence, start: int, count: int) -> float:
+        """Seconds of `count` tokens from position `start`."""
+        ids = [self.draw.randrange(self.model.vocab_size) for _ in range(count)]
+        self.ids.extend(ids)
+        batch = Batch.chunk(ids, start, self.pool, sequence, [count - 1])
+        begun = perf_counter()
+        self.logits = self.backend.forward(self.model, batch)
+        return perf_counter() - begun
+
+
+def run(path: Path, context_tokens: int, mapped: bool = False, idle_bytes: int = 0) -> Trial:
+    """Load the model, run a prompt and an answer of random ids; what that took. idle_bytes: of the
+    activations' memory, what such steps do not touch."""
+    begun = perf_counter()
+    open_container(path)
+    header_s = perf_counter() - begun
+    gc.collect()
+    backend = CpuBackend()
+    runtime_bytes = process_bytes()
     started = perf_counter()
-    backend = make_backend("cpu")
     container = open_container(path)
+    cold = sum(_cold_bytes(file) for file in container.files)
     model = load_model(container, backend, context_tokens)
     container.release()  # pages of the file that were copied into kernel layout
     pool = KvPool(KvLayout(model.attention_shapes), context_tokens, CHUNK_TOKENS)
     load_s = perf_counter() - started
-    draw, sequence = random.Random(_SEED), KvSequence(pool)
-    prompt = max(1, min(_PROMPT_TOKENS, context_tokens - 1 - _ANSWER_TOKENS))
-    answer = max(1, min(_ANSWER_TOKENS, context_tokens - prompt))
-
-    def step(start: int, count: int) -> float:
-        ids = [draw.randrange(model.vocab_size) for _ in range(count)]
-        begun = perf_counter()
-        backend.forward(model, Batch.chunk(ids, start, pool, sequence, [count - 1]))
-        return perf_counter() - begun
-
-    step(0, prompt)  # records the tape, touches the pages
-    prompt_s = step(0, prompt)
-    decode_s = sum(step(prompt + i, 1) for i in range(answer))
-    touched, census = _process_bytes(), Census()
+    loaded, sequence = _Loaded(backend, model, pool, random.Random(_SEED)), KvSequence(pool)
+    answer = max(1, min(_ANSWER_TOKENS, context_tokens // 2))
+    prompt = max(1, min(_PROMPT_TOKENS, context_tokens - answer))
+    prompts = [loaded.step(sequence, 0, prompt) for _ in range(_PROMPTS)]
+    tokens = [loaded.step(sequence, prompt + i, 1) for i in range(answer)]
+    memory_bytes = process_bytes()
+    census = Census()
     run_model(model, census)
-    kv = {"kv_full": 0, "kv_sliding": 0}
-    for group, keys, values in zip(pool.layout.groups, pool.keys, pool.values, strict=True):
-        kv["kv_sliding" if group.window else "kv_full"] += keys.nbytes + values.nbytes
     return Trial(
-        load_s, prompt, prompt_s, answer, decode_s, census.bytes_by_category() | kv, touched
+        load_s,
+        0 if mapped else cold,
+        prompt,
+        statistics.median(prompts[1:]),
+        answer,
+        statistics.median(tokens),
+        _touched(loaded, census, idle_bytes),
+        memory_bytes,
+        runtime_bytes,
+        _reached(loaded, census) if mapped else {},
+        header_s,
+        idle_bytes,
     )
 
 
-def _process_bytes() -> int | None:
-    """Anonymous and mapped pages of this process; None where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    names = ("RssAnon", "RssFile", "RssShmem")
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(names))
+def _cold_bytes(file: Path) -> int:
+    """Of a file, what is not in memory already."""
+    opened = FileMap(file)
+    cached = cached_bytes(opened.buffer)
+    return opened.size - (opened.size if cached is None else cached)
 
 
-def _page(rows: list[Row]) -> Iterator[Text]:
+def _touched(loaded: _Loaded, census: Census, idle_bytes: int) -> dict[str, int]:
+    """Bytes by category: pages that are there, else what their owners state."""
+    found = census.bytes_by_category()
+    places: dict[str, list[Range]] = {name: [] for name in found}
+    for category, weight in census.handles():
+        places[category] += _ranges(weight)
+    pool = loaded.pool
+    for name in ("kv_full", "kv_sliding"):
+        found[name], places[name] = 0, []
+    for group, keys, values in zip(pool.layout.groups, pool.keys, pool.values, strict=True):
+        name = "kv_sliding" if group.window else "kv_full"
+        found[name] += keys.nbytes + values.nbytes
+        places[name] += ranges_of((keys, values))
+    for name, ranges in places.items():
+        there = resident_bytes(ranges)
+        found[name] = found[name] if there is None else there
+    logits = loaded.logits.base if loaded.logits is not None else None
+    logits_bytes = logits.nbytes if isinstance(logits, np.ndarray) else 0
+    scratch_bytes = loaded.backend.scratch_bytes(loaded.model) - idle_bytes
+    return found | {"activations": scratch_bytes + logits_bytes}
+
+
+def _ranges(weight: Weight) -> list[Range]:
+    if isinstance(weight, CpuVector):
+        return ranges_of([weight.values])
+    assert isinstance(weight, CpuMatrix)
+    tiles = weight.tiles
+    size = num_tiles(tiles.rows) * tiles.tile_stride
+    starts = (matrix.ctypes.data + tiles.offset for matrix in tiles.data)
+    return [(start, start + size) for start in starts]
+
+
+def _reached(loaded: _Loaded, census: Census) -> dict[str, int]:
+    """Of tables in a file's map, what looking up the run's tokens brings into memory."""
+    looked_up = census.looked_up()
+    total = census.bytes_by_category()["embeddings"]
+    for table in looked_up:
+        assert isinstance(table, CpuMatrix)
+        rows = loaded.ids if table is census.table else range(loaded.pool.context_tokens)
+        tiles = np.asarray(rows, np.int64) // TILE_ROWS
+        (span,) = _ranges(table)
+        total += looked_up_bytes(span, table.tiles.tile_stride, tiles, True) - table.meta.nbytes
+    return {"embeddings": total}
+
+
+def _show(rows: list[Row], context_tokens: int, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([vars(row) | {"error": row.error} for row in rows], allow_nan=False))
+        return
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    for line in _page(rows, context_tokens):
+        console.print(line)
+
+
+def _page(rows: list[Row], context_tokens: int) -> Iterator[Text]:
     yield Text(f"{'':<20}{'planned':>16}{'measured':>16}{'off by':>10}", style="dim")
     for row in rows:
         shown = (_shown(row.planned, row.unit), _shown(row.measured, row.unit))
         yield Text(f"{row.name:<20}{shown[0]:>16}{shown[1]:>16}{row.error:>+10.1%}")
+    yield Text(f"of a run over {context_tokens:,} tokens of context, touched pages", style="dim")
     yield Text("speeds of the next plan are corrected by what was measured", style="dim")
 
 

@@ -6,7 +6,7 @@ browser do the same small sums. It does not know machines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ingle.models import load_model
@@ -25,6 +25,7 @@ from ingle.ops import (
 )
 from ingle.ops.count import CountingBackend, count
 from ingle.ops.protocol import run_model
+from ingle.plan.kernels import EXPERTS
 from ingle.plan.kv import group_bytes, token_values
 from ingle.plan.subject import Subject
 from ingle.plan.tape import TileBackend, scratch_bytes
@@ -47,8 +48,20 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class Matrices:
+    """What one kernel does. kernel: its name, see `ingle.plan.kernels`. nbytes: of the weights,
+    experts all of them. flops: of a token. once: for a step's last token alone, as the output."""
+
+    kernel: str
+    nbytes: int
+    flops: int
+    once: bool
+
+
+@dataclass(frozen=True)
 class Anatomy:
-    """weights: bytes by category, as the engine holds them.
+    """weights: bytes by category, as the engine holds them. matrices: the same by kernel.
+    copied_bytes: of those brought into the kernel layout at load, by kernel; packed files: none.
 
     experts_bytes: of all layers' experts, of which each token reads num_experts_per_tok of
     num_local_experts. dense_read_bytes: what every step reads besides. embedding_row_bytes: read
@@ -61,6 +74,8 @@ class Anatomy:
     name: str
     recipe: str
     weights: Mapping[str, int]
+    matrices: tuple[Matrices, ...]
+    copied_bytes: Mapping[str, int]
     attention: tuple[Attention, ...]
     experts_bytes: int
     num_local_experts: int
@@ -102,6 +117,8 @@ def anatomy(subject: Subject, gpu: bool = False) -> Anatomy:
         name=subject.name,
         recipe=str(subject.recipe or "as stored"),
         weights=weights,
+        matrices=census.matrices(),
+        copied_bytes={} if gpu or subject.mapped else census.copied_bytes(),
         attention=_attention(model),
         experts_bytes=weights["experts_resident"],
         num_local_experts=getattr(config, "num_local_experts", 0),
@@ -162,18 +179,22 @@ class Census(Ops[None]):
 
     def __init__(self) -> None:
         self._weights: dict[int, tuple[str, Weight]] = {}
+        self._matrices: dict[tuple[str, bool], tuple[int, int]] = {}
         self._ropes: dict[int, RopeTable] = {}
         self._head: Weight | None = None
         self.table: Weight
+        self._tables: list[Weight] = []
 
     def embed(self, table: Weight, positions: Weight | None = None) -> None:
         """The table, and the learned positions."""
         self.table = table
+        self._tables = [table] if positions is None else [table, positions]
         self._add("embeddings", table, positions)
 
     def qkv(self, x: None, norm: Norm, q: Linear, k: Linear, v: Linear) -> tuple[None, None, None]:
         """Projections and their norm."""
         self._add("attention", *_of(norm, q, k, v))
+        self._multiply(*(part.weight for part in (q, k, v)))
         return None, None, None
 
     def attention(
@@ -193,6 +214,7 @@ class Census(Ops[None]):
     def attention_out(self, x: None, attended: None, out: Linear) -> None:
         """The output projection."""
         self._add("attention", *_of(out))
+        self._multiply(out.weight)
 
     def mlp(
         self,
@@ -205,17 +227,21 @@ class Census(Ops[None]):
     ) -> None:
         """A dense MLP and its norm."""
         self._add("mlp", *_of(norm, gate, up, down))
+        self._multiply(*(part.weight for part in (gate, up, down) if part is not None))
 
     def moe(self, x: None, norm: Norm, moe: Moe) -> None:
         """Norm and router beside the experts."""
         self._add("mlp", *_of(norm, moe.router))
         for experts in (moe.gate, moe.up, moe.down):
             self._add("experts_resident", experts.weight, experts.bias)
+            self._multiply(experts.weight, active=moe.num_experts_per_tok)
+        self._multiply(moe.router.weight)
 
     def logits(self, x: None, norm: Norm, head: Linear) -> None:
         """The last norm and the output matrix."""
         self._head = head.weight
         self._add("head", *_of(norm, head))
+        self._multiply(head.weight, once=True)
 
     def bytes_by_category(self) -> dict[str, int]:
         """Bytes of handles; a tied output matrix is an embedding."""
@@ -236,6 +262,39 @@ class Census(Ops[None]):
         """Of all tables, per position."""
         return sum(_TABLE_BYTES * len(rope.inverse_frequencies) for rope in self._ropes.values())
 
+    def matrices(self) -> tuple[Matrices, ...]:
+        """What each kernel does, in the order met."""
+        return tuple(
+            Matrices(kernel, nbytes, flops, once)
+            for (kernel, once), (nbytes, flops) in self._matrices.items()
+        )
+
+    def copied_bytes(self) -> dict[str, int]:
+        """Bytes of all matrices by kernel, tables that are only looked up in too."""
+        totals: dict[str, int] = {}
+        for _, weight in self._weights.values():
+            if len(weight.meta.shape) > 1:
+                kernel = _kernel(weight)
+                totals[kernel] = totals.get(kernel, 0) + weight.meta.nbytes
+        return totals
+
+    def looked_up(self) -> list[Weight]:
+        """Tables of which only the rows of tokens, or of positions, are read: the table of tokens
+        first, unless it is the output matrix too."""
+        return [table for table in self._tables if table is not self._head]
+
+    def handles(self) -> Iterator[tuple[str, Weight]]:
+        """Every handle once, with its category."""
+        yield from self._weights.values()
+
+    def _multiply(self, *weights: Weight, active: int = 1, once: bool = False) -> None:
+        """active: matrices of a stack that a token goes through."""
+        for weight in weights:
+            rows, columns = weight.meta.shape[-2:]
+            key = (_kernel(weight), once)
+            nbytes, flops = self._matrices.get(key, (0, 0))
+            self._matrices[key] = (nbytes + weight.meta.nbytes, flops + 2 * active * rows * columns)
+
     def _add(self, category: str, *weights: Weight | None) -> None:
         for weight in weights:
             if weight is not None:
@@ -250,6 +309,11 @@ WEIGHT_CATEGORIES = (
     "embeddings",
     "head",
 )
+
+
+def _kernel(weight: Weight) -> str:
+    stacked = len(weight.meta.shape) == 3
+    return weight.meta.format + (EXPERTS if stacked else "")
 
 
 def _of(*parts: Linear | Norm | None) -> list[Weight | None]:

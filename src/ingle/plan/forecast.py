@@ -6,7 +6,7 @@ It puts memory, speed and the hardware table together; it does not know how answ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -63,6 +63,8 @@ def outlook(
 
 
 def _outlook(model: Anatomy, machine: Machine, context_tokens: int | None, batch: int) -> Outlook:
+    if machine.runtime_bytes:
+        model = replace(model, runtime_bytes=machine.runtime_bytes)
     context = min(DEFAULT_CONTEXT, model.max_context_tokens)
     context = context if context_tokens is None else context_tokens
     memory = plan_memory(model, context, batch)

@@ -14,6 +14,7 @@ from functools import cache
 from importlib import resources
 
 from ingle.errors import IngleError
+from ingle.plan.kernels import Kernels
 
 _GIB = 1 << 30
 _DISK_BYTES_PER_S = 3e9  # a usual NVMe drive; the table has none of its own
@@ -27,7 +28,9 @@ class Machine:
     arithmetic that a prompt runs in, two per multiply-add; disk_bytes_per_s: of loading.
     decode_efficiency, prefill_efficiency: share of those peaks that a run reaches.
     layer_overhead_s: of each layer of each step, whatever its size. chunk_tokens: of a prompt that
-    run at once. kind: gpu, apple, cpu. source: of the figures.
+    run at once. kind: gpu, apple, cpu. source: of the figures. kernels: what was measured instead
+    of peaks and their shares; the shares are then corrections. runtime_bytes: of the program before
+    any model, 0 where that was not measured.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Machine:
     layer_overhead_s: float
     chunk_tokens: int
     source: str
+    kernels: Kernels | None = None
+    runtime_bytes: int = 0
 
     @property
     def gpu(self) -> bool:

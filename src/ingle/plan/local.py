@@ -12,7 +12,7 @@ from ingle.backends.cpu.backend import choose_kernels
 from ingle.backends.cpu.cores import usable_cores
 from ingle.plan.hardware import HABITS, Machine
 from ingle.plan.limits import memory_limit
-from ingle.plan.rates import read_corrections, read_rates
+from ingle.plan.rates import Corrections, Rates, read_corrections, read_rates
 
 # Without a measurement: what a core of a usual computer draws, and all of them together.
 _CORE_BYTES_PER_S, _MOST_BYTES_PER_S = 12e9, 45e9
@@ -26,9 +26,17 @@ def this_machine(folder: Path, memory_bytes: int | None = None) -> Machine:
 
     memory_bytes: a limit of the user's instead of the machine's.
     """
-    cores, rates, habits = usable_cores(), read_rates(folder), HABITS["cpu"]
+    return corrected(machine_of(read_rates(folder), memory_bytes), read_corrections(folder))
+
+
+def machine_of(rates: Rates, memory_bytes: int | None = None) -> Machine:
+    """The computer that runs this, at these rates; kernels that were measured reach what they
+    reach, and no share of it."""
+    cores, habits = usable_cores(), HABITS["cpu"]
+    shares = (1.0, 1.0) if rates.kernels else (habits.decode_efficiency, habits.prefill_efficiency)
     limit = memory_limit()
-    machine = Machine(
+    measured = rates.read_bytes_per_s or rates.kernels
+    return Machine(
         name="this machine",
         kind="cpu",
         memory_bytes=memory_bytes or limit.nbytes or _NO_LIMIT,
@@ -36,13 +44,18 @@ def this_machine(folder: Path, memory_bytes: int | None = None) -> Machine:
         or min(cores * _CORE_BYTES_PER_S, _MOST_BYTES_PER_S),
         ops_per_s=rates.int8_ops_per_s or cores * _CORE_OPS_PER_S.get(choose_kernels(), 0.1e12),
         disk_bytes_per_s=rates.disk_bytes_per_s or _DISK_BYTES_PER_S,
-        decode_efficiency=habits.decode_efficiency,
-        prefill_efficiency=habits.prefill_efficiency,
+        decode_efficiency=shares[0],
+        prefill_efficiency=shares[1],
         layer_overhead_s=habits.layer_overhead_s,
         chunk_tokens=habits.chunk_tokens,
-        source="measured" if rates.read_bytes_per_s else f"assumed from {cores} cores",
+        source="measured" if measured else f"assumed from {cores} cores",
+        kernels=rates.kernels,
+        runtime_bytes=round(rates.runtime_bytes or 0),
     )
-    off = read_corrections(folder)
+
+
+def corrected(machine: Machine, off: Corrections) -> Machine:
+    """The machine as runs have found it."""
     return replace(
         machine,
         decode_efficiency=machine.decode_efficiency / off.decode,

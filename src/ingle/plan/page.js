@@ -30,18 +30,62 @@ const ingle = (() => {
 
   const seen = (group, tokens) => (group.window ? Math.min(tokens, group.window) : tokens);
 
-  const weightsRead = (model, tokens) => {
-    const experts = model.num_local_experts;
-    const share = experts ? 1 - (1 - model.num_experts_per_tok / experts) ** tokens : 0;
-    return model.dense_read_bytes + model.experts_bytes * share + tokens * model.embedding_row_bytes;
-  };
+  const met = (model, tokens) =>
+    model.num_local_experts ? 1 - (1 - model.num_experts_per_tok / model.num_local_experts) ** tokens : 0;
+
+  const weightsRead = (model, tokens) =>
+    model.dense_read_bytes + model.experts_bytes * met(model, tokens) + tokens * model.embedding_row_bytes;
 
   const sum = (model, term) => model.attention.reduce((all, group) => all + term(group), 0);
 
   const readSeconds = (machine, bytes) => bytes / (machine.read_bytes_per_s * machine.decode_efficiency);
   const workSeconds = (machine, flops) => flops / (machine.ops_per_s * machine.prefill_efficiency);
 
+  const pairs = (group, tokens) => {
+    const s = seen(group, tokens);
+    return (s * (s + 1)) / 2 + (tokens - s) * group.window;
+  };
+
+  // Where kernels were measured, each kind of matrix and of attention has rates of its own.
+  const EXPERTS = " experts";
+  const kernel = (machine, name) =>
+    machine.kernels.of[name] ||
+    machine.kernels.of[name.endsWith(EXPERTS) ? name.slice(0, -EXPERTS.length) : name] || {
+      read_bytes_per_s: machine.read_bytes_per_s,
+      ops_per_s: machine.ops_per_s,
+    };
+  const attentionKernel = (machine, group) => kernel(machine, group.window ? "attention in windows" : "attention");
+  const overheads = (model, machine) =>
+    model.num_hidden_layers * machine.kernels.layer_s + machine.kernels.step_s;
+
+  const matrixSeconds = (model, machine, tokens, outputs) =>
+    model.matrices.reduce((all, m) => {
+      const k = kernel(machine, m.kernel), rows = m.once ? outputs : tokens;
+      const share = m.kernel.endsWith(EXPERTS) ? met(model, rows) : 1;
+      return all + Math.max((m.nbytes * share) / k.read_bytes_per_s, (m.flops * rows) / k.ops_per_s);
+    }, 0);
+
+  const measuredDecode = (model, machine, context, batch) => {
+    const attention = sum(model, (g) => {
+      const k = attentionKernel(machine, g), n = batch * seen(g, context);
+      const bytes = g.layers * g.token_values * model.kv_value_bytes * n;
+      return Math.max(bytes / k.read_bytes_per_s, (g.flops_per_pair * n) / k.ops_per_s);
+    });
+    const seconds = matrixSeconds(model, machine, batch, batch) + attention + overheads(model, machine);
+    return seconds / machine.decode_efficiency;
+  };
+
+  const measuredPrefill = (model, machine, tokens) => {
+    const chunks = Math.floor(tokens / machine.chunk_tokens), rest = tokens % machine.chunk_tokens;
+    let seconds = chunks && chunks * matrixSeconds(model, machine, machine.chunk_tokens, 1);
+    if (rest) seconds += matrixSeconds(model, machine, rest, 1);
+    seconds += sum(model, (g) => (g.flops_per_pair * pairs(g, tokens)) / attentionKernel(machine, g).ops_per_s);
+    seconds += (chunks + (rest ? 1 : 0)) * overheads(model, machine);
+    return seconds / machine.prefill_efficiency;
+  };
+
   const decodeSeconds = (model, machine, context, batch) => {
+    if (machine.kernels) return measuredDecode(model, machine, context, batch);
     const kv = sum(model, (g) => g.layers * g.token_values * model.kv_value_bytes * seen(g, context));
     const pairs = sum(model, (g) => g.flops_per_pair * seen(g, context));
     const reading = readSeconds(machine, weightsRead(model, batch) + batch * kv);
@@ -50,22 +94,26 @@ const ingle = (() => {
   };
 
   const prefillSeconds = (model, machine, tokens) => {
+    if (machine.kernels) return measuredPrefill(model, machine, tokens);
     const chunks = Math.ceil(tokens / machine.chunk_tokens);
-    const attention = sum(model, (g) => {
-      const s = seen(g, tokens);
-      return g.flops_per_pair * ((s * (s + 1)) / 2 + (tokens - s) * g.window);
-    });
+    const attention = sum(model, (g) => g.flops_per_pair * pairs(g, tokens));
     const flops = tokens * model.layer_flops + model.head_flops + attention;
     const read = chunks * weightsRead(model, Math.min(tokens, machine.chunk_tokens));
     const overhead = chunks * model.num_hidden_layers * machine.layer_overhead_s;
     return Math.max(workSeconds(machine, flops), readSeconds(machine, read)) + overhead;
   };
 
+  const copySeconds = (model, machine) =>
+    !machine.kernels ? 0 : Object.entries(model.copied_bytes).reduce((all, [name, bytes]) => {
+      const rate = kernel(machine, name).repack_bytes_per_s;
+      return all + (rate ? bytes / rate : 0);
+    }, 0);
+
   const forecast = (table, model, machine, context, batch) => {
     const prompt = Math.min(table.prompt_tokens, context);
     const first = prefillSeconds(model, machine, prompt);
     return {
-      load_s: model.file_bytes / machine.disk_bytes_per_s,
+      load_s: model.file_bytes / machine.disk_bytes_per_s + copySeconds(model, machine),
       ttft_s: first,
       prefill_tokens_per_s: prompt / first,
       decode_tokens_per_s: batch / decodeSeconds(model, machine, context, batch),

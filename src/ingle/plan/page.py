@@ -18,6 +18,7 @@ from ingle.plan.forecast import quants
 from ingle.plan.hardware import Machine, machines
 from ingle.plan.kv import CHUNK_TOKENS
 from ingle.plan.speed import PROMPT_TOKENS
+from ingle.plan.stretch import stretched
 from ingle.plan.subject import Subject, open_subject
 
 CONTEXTS = tuple(1024 * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 63, 96, 125, 128))
@@ -56,8 +57,10 @@ def _model(subject: Subject) -> dict[str, Any]:
     known = KNOWN.get(subject.name) if subject.path is None else None
     variants = {}
     for quant in quants(subject) or (None,):
-        chosen = open_subject(subject.name, quant) if quant else subject
-        pair = {"cpu": anatomy(chosen), "gpu": anatomy(chosen, gpu=True)}
+        pair = {
+            kind: stretched(known, quant, gpu) if known else anatomy(subject, gpu)
+            for kind, gpu in (("cpu", False), ("gpu", True))
+        }
         variants[pair["cpu"].recipe] = {kind: _numbers(one) for kind, one in pair.items()}
     return {
         "name": subject.name,

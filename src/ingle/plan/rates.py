@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ingle.plan.kernels import Kernels, from_object
+
 RATES_FILE = "rates.json"
 CORRECTIONS_FILE = "corrections.json"
 _FILE_BYTES = 1 << 20
@@ -19,11 +21,16 @@ _FILE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Rates:
-    """Of all usable cores together; None where it was not measured."""
+    """Of all usable cores together; None where it was not measured.
+
+    runtime_bytes: of the program's process before any model.
+    """
 
     read_bytes_per_s: float | None = None
     int8_ops_per_s: float | None = None
     disk_bytes_per_s: float | None = None
+    kernels: Kernels | None = None
+    runtime_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,14 @@ def read_rates(folder: Path) -> Rates:
         _positive(found.get("memory_read_bytes_per_s")),
         _positive(found.get("int8_ops_per_s")),
         _positive(found.get("disk_read_bytes_per_s")),
+        from_object(found.get("kernels")),
+        _positive(found.get("runtime_bytes")),
     )
+
+
+def add_rates(folder: Path, found: Mapping[str, Any]) -> Path:
+    """Store what was measured beside what was stored before; the path."""
+    return _write(folder / RATES_FILE, {**_object(folder / RATES_FILE), **found})
 
 
 def read_corrections(folder: Path) -> Corrections:
@@ -55,10 +69,13 @@ def read_corrections(folder: Path) -> Corrections:
 
 def write_corrections(folder: Path, corrections: Corrections) -> Path:
     """Store them, whole or not at all; the path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / CORRECTIONS_FILE
+    return _write(folder / CORRECTIONS_FILE, vars(corrections))
+
+
+def _write(path: Path, found: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(".new")
-    staged.write_text(json.dumps(vars(corrections), indent=1) + "\n", encoding="utf-8")
+    staged.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     staged.replace(path)
     return path
 

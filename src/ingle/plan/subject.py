@@ -21,6 +21,7 @@ from ingle.formats.convert import config as gpt_oss_config
 from ingle.formats.convert import dense as dense_config
 from ingle.formats.facts import ModelFacts, open_model
 from ingle.formats.mapping import Bytes
+from ingle.formats.packed import PackedFile
 from ingle.formats.safetensors import SafetensorsFile
 from ingle.formats.synth import PlannedModel
 from ingle.formats.synth.dense import Gpt2, Llama
@@ -41,6 +42,7 @@ _SMALL = ("ffn_gate_inp.weight", "position_embd.weight")  # never quantized
 @dataclass(frozen=True)
 class Subject:
     """name: in a person's words. container: opens without data. file_bytes: on disk, headers too.
+    mapped: runs from the file's map, so that loading copies vectors alone.
 
     recipe: what a known model would be quantized to; None for a file, which is as it is.
     """
@@ -50,6 +52,7 @@ class Subject:
     file_bytes: int
     recipe: Recipe | None
     path: Path | None = None
+    mapped: bool = False
 
 
 class _Hollow(GgufFile):
@@ -137,7 +140,8 @@ def _from_path(path: Path) -> Subject:
     container, facts = open_model(path)
     if isinstance(container, GgufFile):
         size = sum(file.stat().st_size for file in container.files)
-        return Subject(facts.name or path.name, _Hollow(container), size, None, path)
+        mapped = isinstance(container, PackedFile)
+        return Subject(facts.name or path.name, _Hollow(container), size, None, path, mapped)
     return _from_folder(container, facts, path)
 
 

@@ -52,11 +52,13 @@ class _TapeOfSizes:
         self.max_rows = max_rows
         self.scratch_bytes = 0
         self._slots: list[tuple[int, int]] = []
+        self._slot_bytes: list[int] = []
+        self._of_outputs: set[int] = set()
         self._shared: set[tuple[str, int, int, int]] = set()
 
     def slot(self, width: int, int8_parts: int, ranks: int = 1) -> int:
         """Floats in rows of whole tiles, and 8-bit blocks with three numbers each beside them."""
-        stride = -(-width // 16) * 16
+        stride, before = -(-width // 16) * 16, self.scratch_bytes
         self._scratch(self.max_rows * ranks * stride * 4)
         if int8_parts:
             rows = self.max_rows * ranks * int8_parts
@@ -64,12 +66,22 @@ class _TapeOfSizes:
             for _ in range(3):
                 self._scratch(rows * width // _BLOCK * 4)
         self._slots.append((width, int8_parts))
+        self._slot_bytes.append(self.scratch_bytes - before)
         return len(self._slots) - 1
 
     def embed(self, table: WeightMeta, positions: WeightMeta | None, out: int) -> None:
         """Room for the rows of learned positions."""
         if positions is not None:
             self._share("places", self._slots[out][0], 0, 1)
+
+    def select_outputs(self, source: int, out: int) -> None:
+        """Rows of which logits are wanted."""
+        self._of_outputs.add(out)
+
+    def norm(self, source: int, weight: Any, bias: Any, eps: float, out: int) -> None:
+        """The last one is of those rows too."""
+        if source in self._of_outputs:
+            self._of_outputs.add(out)
 
     def moe(self, source: int, router: int, gate: WeightMeta, *rest: Any) -> None:
         """Room for each chosen expert's input, hidden state and output."""
@@ -82,6 +94,11 @@ class _TapeOfSizes:
             ("expert_out", self._slots[residual][0], 0),
         ):
             self._share(role, columns, count, num_experts_per_tok)
+
+    @property
+    def output_bytes(self) -> int:
+        """Of the scratch, what only rows whose logits are wanted fill."""
+        return sum(self._slot_bytes[slot] for slot in self._of_outputs)
 
     def _share(self, role: str, width: int, int8_parts: int, ranks: int) -> None:
         key = (role, width, int8_parts, ranks)
@@ -100,6 +117,15 @@ class _TapeOfSizes:
 
 def scratch_bytes(model: Model, max_rows: int = MAX_ROWS) -> int:
     """Bytes of activations that a tape of this model takes; `model` is of a `TileBackend`."""
+    return _recorded(model, max_rows).scratch_bytes
+
+
+def idle_bytes(model: Model, max_rows: int = MAX_ROWS) -> int:
+    """Of them, those that steps which want the logits of one row do not touch."""
+    return _recorded(model, max_rows).output_bytes * (max_rows - 1) // max_rows
+
+
+def _recorded(model: Model, max_rows: int) -> _TapeOfSizes:
     tape = _TapeOfSizes(max_rows)
     run_model(model, Recorder(cast(_native.Tape, tape), KvLayout(model.attention_shapes)))
-    return tape.scratch_bytes
+    return tape

@@ -6,31 +6,40 @@ It does not run anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ingle.plan.forecast import Outlook
-from ingle.plan.memory import plan_memory
 from ingle.plan.rates import Corrections
-from ingle.plan.speed import decode_s, prefill_s
+from ingle.plan.speed import decode_s, load_s, prefill_s
 
 _SLOWEST, _FASTEST = 10.0, 0.1  # factors beyond are told, and not stored
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A run: seconds it took, and bytes by category as those who allocated them state.
+    """A run: seconds it took, and bytes by category that were there after it.
 
-    prompt_tokens took prompt_s; completion_tokens took decode_s after them. memory_bytes: of
-    the process, anonymous and mapped pages; None where the system does not tell.
+    load_s: with `cold_bytes` of the file not in memory before; header_s: what reading its header
+    took before. prompt_tokens took prompt_s; each of
+    completion_tokens after them took decode_s. categories: anonymous and mapped pages, as far as
+    the system tells, else bytes as their owners state them. reached: of categories that a run
+    touches in part, what it must have. memory_bytes: of the process; runtime_bytes: of it before
+    anything was loaded; None where the system does not tell. idle_bytes: of activations, what such
+    a run does not touch; they are in none of these figures.
     """
 
     load_s: float
+    cold_bytes: int
     prompt_tokens: int
     prompt_s: float
     completion_tokens: int
     decode_s: float
     categories: Mapping[str, int]
-    memory_bytes: int | None
+    memory_bytes: int | None = None
+    runtime_bytes: int | None = None
+    reached: Mapping[str, int] = field(default_factory=dict)
+    header_s: float = 0.0
+    idle_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,46 +61,43 @@ class Row:
 
 def compared(seen: Outlook, trial: Trial) -> Iterator[Row]:
     """Plan and run, category by category, then the sum, then speeds."""
-    for name, measured in trial.categories.items():
-        if measured or seen.memory.categories[name]:
-            yield Row(name, "bytes", seen.memory.categories[name], measured)
+    planned = {**seen.memory.categories, **trial.reached}
+    planned["activations"] -= trial.idle_bytes
+    measured = dict(trial.categories)
+    if trial.memory_bytes is not None and trial.runtime_bytes is not None:
+        planned["runtime"] += trial.runtime_bytes - seen.model.runtime_bytes
+        measured["runtime"] = trial.memory_bytes - sum(measured.values())
+    for name, nbytes in measured.items():
+        if nbytes or planned[name]:
+            yield Row(name, "bytes", planned[name], nbytes)
     if trial.memory_bytes is not None:
-        yield Row("touched, in all", "bytes", _touched_bytes(seen, trial), trial.memory_bytes)
-    yield Row("load", "s", seen.speed.load_s, trial.load_s)
+        yield Row("all memory", "bytes", sum(planned.values()), trial.memory_bytes)
+    yield Row("load", "s", _planned_load_s(seen, trial), trial.load_s)
     yield Row(
         "prompt",
         "tokens/s",
         trial.prompt_tokens / _planned_prompt_s(seen, trial),
         trial.prompt_tokens / trial.prompt_s,
     )
-    yield Row(
-        "answer",
-        "tokens/s",
-        1 / _planned_token_s(seen, trial),
-        trial.completion_tokens / trial.decode_s,
-    )
+    yield Row("answer", "tokens/s", 1 / _planned_token_s(seen, trial), 1 / trial.decode_s)
 
 
 def corrected(before: Corrections, seen: Outlook, trial: Trial) -> Corrections:
     """The corrections under which the plan, made under `before`, would have been right."""
-    token_s = trial.decode_s / trial.completion_tokens
     return Corrections(
-        decode=_factor(before.decode, token_s / _planned_token_s(seen, trial)),
+        decode=_factor(before.decode, trial.decode_s / _planned_token_s(seen, trial)),
         prefill=_factor(before.prefill, trial.prompt_s / _planned_prompt_s(seen, trial)),
-        load=_factor(before.load, trial.load_s / seen.speed.load_s),
+        load=_factor(before.load, trial.load_s / max(_planned_load_s(seen, trial), 1e-9)),
     )
-
-
-def _touched_bytes(seen: Outlook, trial: Trial) -> int:
-    """Of the plan; pages of keys and values count as far as the run came."""
-    used = min(seen.memory.context_tokens, trial.prompt_tokens + trial.completion_tokens)
-    kv_bytes = plan_memory(seen.model, used).kv_bytes
-    return seen.memory.total_bytes - seen.memory.kv_bytes + kv_bytes
 
 
 def _factor(before: float, off: float) -> float:
     factor = before * off
     return factor if _FASTEST <= factor <= _SLOWEST else before
+
+
+def _planned_load_s(seen: Outlook, trial: Trial) -> float:
+    return trial.header_s + load_s(seen.model, seen.machine, trial.cold_bytes)
 
 
 def _planned_prompt_s(seen: Outlook, trial: Trial) -> float:

@@ -107,6 +107,10 @@ class CpuBackend:
             batch.num_experts_per_tok or 0,
         )
 
+    def scratch_bytes(self, model: Model) -> int:
+        """Bytes of activations that this model's forwards share."""
+        return self._tape(model)[0].scratch_bytes
+
     def _tape(self, model: Model) -> tuple[_native.Tape, KvLayout]:
         if model not in self._tapes:
             layout = KvLayout(model.attention_shapes)
