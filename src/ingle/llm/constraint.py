@@ -1,19 +1,21 @@
 """Owns turning the wishes for a format and for brief reasoning into a constraint of one answer.
 
-The grammars' library loads at the first wish for one. It does not know Harmony.
+The grammars' library loads at the first wish for one.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ingle.errors import IngleError, UnsupportedError
-from ingle.tokenizer import Tokenizer
+from ingle.tokenizer import Tokenizer, o200k_harmony
 
 if TYPE_CHECKING:
     from ingle.chat.answer_format import AnswerFormat
     from ingle.chat.constraint import GrammarConstraint
     from ingle.chat.tools import ToolChoice
+    from ingle.llm.dialect import Wishes
     from ingle.ops import TokenConstraint
 
 _ANSWER_SHARE = 4  # of max_tokens, one in so many is kept for the answer
@@ -69,6 +71,36 @@ def template_constraint(
             "reasoning_budget", rule, "leave it out; max_tokens limits the whole"
         )
     return held
+
+
+def harmony_constraint(
+    wishes: Wishes, reasons: bool, opened: tuple[int, ...]
+) -> TokenConstraint | None:
+    """A constraint for a reply of gpt-oss; None where none is needed.
+
+    reasons: whether analysis may come; opened: ids that the prompt ends in after the role. Tools
+    that are declared are the only ones that may be called. Raises UnsupportedError for schemas
+    that cannot be enforced; of tools, for those that were declared strict.
+    """
+    choice = wishes.choice
+    if wishes.format is None and wishes.budget is None and choice is None:
+        return None
+    from ingle.chat.harmony.constraint import HarmonyConstraint, TurnRules
+    from ingle.chat.harmony.tokens import ANALYSIS, COMMENTARY, FINAL
+
+    mode = "auto" if choice is None else choice.mode
+    channels = (
+        *([ANALYSIS] if reasons or opened else []),
+        *([COMMENTARY] if mode == "auto" else []),
+        *([FINAL] if mode != "required" else []),
+    )
+    rules = TurnRules(
+        channels,
+        {f"functions.{tool.name}": tool.grammar for tool in (choice.tools if choice else ())},
+        None if wishes.format is None else wishes.format.grammar,
+    )
+    budget = allowance(wishes.budget, wishes.max_tokens, rules.num_closing_ids)
+    return HarmonyConstraint(o200k_harmony(), replace(rules, budget=budget), opened)
 
 
 def _held_to_calls(

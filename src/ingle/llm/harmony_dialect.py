@@ -12,12 +12,18 @@ from datetime import date
 from typing import Any
 
 from ingle.chat.conversation import Conversation
-from ingle.chat.harmony import FunctionTool, HarmonySettings, render_conversation
+from ingle.chat.harmony import (
+    FunctionTool,
+    HarmonySettings,
+    ResponseFormat,
+    render_conversation,
+)
 from ingle.chat.harmony.content import EFFORTS, Effort
 from ingle.chat.harmony.tokens import CHANNEL, END, FINAL, MESSAGE, START, VOCAB_SIZE
 from ingle.chat.message import Message
 from ingle.chat.openai_messages import read_messages
-from ingle.errors import IngleError, UnsupportedError
+from ingle.errors import IngleError
+from ingle.llm.constraint import harmony_constraint
 from ingle.llm.dialect import Prepared, Turns, Wishes
 from ingle.llm.harmony_reader import HarmonyReader
 from ingle.tokenizer import Tokenizer, o200k_harmony
@@ -35,14 +41,16 @@ class HarmonyDialect:
 
     def prepare(self, turns: Turns, wishes: Wishes) -> Prepared:
         """The prompt for the next reply. Raises IngleError for what cannot be meant or enforced."""
-        _refuse_unheld(wishes)
         said = _messages(turns)
         effort, reasons = _effort(wishes)
         settings = self._settings(said, wishes, effort)
-        opened = [] if reasons else [CHANNEL, *o200k_harmony().encode(FINAL), MESSAGE]
+        calls_now = wishes.choice is not None and bool(wishes.choice.tools)
+        opens = not reasons and not calls_now  # a reply that may call must choose its channel
+        opened = [CHANNEL, *o200k_harmony().encode(FINAL), MESSAGE] if opens else []
         ids = render_conversation(Conversation(said), settings) + opened
         calls = wishes.choice is not None and bool(wishes.choice.declared)
-        return Prepared(ids, HarmonyReader(wishes.stops, calls, wishes.num_calls, opened))
+        reader = HarmonyReader(wishes.stops, calls, wishes.num_calls, opened)
+        return Prepared(ids, reader, harmony_constraint(wishes, reasons, tuple(opened)))
 
     def _settings(
         self, said: tuple[Message, ...], wishes: Wishes, effort: Effort | None
@@ -56,6 +64,7 @@ class HarmonyDialect:
             identity=given.get("model_identity", usual.identity),
             knowledge_cutoff=given.get("knowledge_cutoff", usual.knowledge_cutoff),
             tools=tuple(FunctionTool(t.name, t.description, t.parameters) for t in declared),
+            response_formats=_formats(wishes),
         )
 
 
@@ -132,14 +141,9 @@ def _variables(given: Mapping[str, Any]) -> dict[str, str]:
     return dict(given)
 
 
-def _refuse_unheld(wishes: Wishes) -> None:
-    """Raise UnsupportedError for wishes that only a constraint could keep."""
-    unheld = {
-        "format": wishes.format is not None,
-        "reasoning_budget": wishes.budget is not None,
-        "tool_choice": wishes.choice is not None and wishes.choice.mode == "required",
-    }
-    for where, is_asked in unheld.items():
-        if is_asked:
-            rule = "replies in Harmony are not yet held to what is asked, but got this option"
-            raise UnsupportedError(where, rule, "leave it out")
+def _formats(wishes: Wishes) -> tuple[ResponseFormat, ...]:
+    """What the model is told of the format that its answer is held to."""
+    wish = wishes.format
+    if wish is None or wish.schema is None:
+        return ()
+    return (ResponseFormat(wish.name, wish.schema, wish.description),)

@@ -17,6 +17,7 @@ from jsonschema.exceptions import SchemaError, best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from ingle.chat.constraint.grammar import Grammar
 from ingle.chat.tools.annotation import value_of
 from ingle.chat.tools.signature import annotations_of, description_of, parameters_of
 from ingle.errors import IngleError, UnsupportedError
@@ -31,13 +32,15 @@ class Tool:
     """A declared function.
 
     parameters: JSON Schema (2020-12) of the object of its arguments, None if it takes none.
-    function: what runs it, called with the arguments by name; None where the caller will.
+    function: what runs it, called with the arguments by name; None where the caller will. strict:
+    the schema must be enforceable while a call is written, and not only checked afterwards.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
     function: Callable[..., Any] | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -80,12 +83,21 @@ class Tool:
             rule = f"a tool must have a name, but got {declared!r:.80}"
             raise IngleError("tools", rule, 'write {"type": "function", "function": {"name": ...}}')
         schema = inner.get("parameters", inner.get("input_schema"))
-        return cls(inner["name"], inner.get("description") or "", schema)
+        strict = inner.get("strict") is True
+        return cls(inner["name"], inner.get("description") or "", schema, None, strict)
 
     @property
     def schema(self) -> Mapping[str, Any]:
         """What the arguments follow, also where there are none."""
         return _EMPTY if self.parameters is None else self.parameters
+
+    @cached_property
+    def grammar(self) -> Grammar:
+        """What a call's arguments are held to while they are written.
+
+        Raises UnsupportedError where the tool is strict and its schema cannot be enforced.
+        """
+        return Grammar.json_schema(self.schema, f"tool {self.name}", lenient=not self.strict)
 
     def as_openai(self) -> dict[str, Any]:
         """OpenAI's shape, which chat templates expect."""
