@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ingle.cli.failure import guarded
-from ingle.errors import IngleError, UnsupportedError
+from ingle.errors import IngleError
 
 app = typer.Typer()
 
@@ -125,25 +125,3 @@ def doctor(
     from ingle.cli.doctor import doctor as examine
 
     examine(measure, as_json)
-
-
-def _of_the_server(verb: str, does: str) -> None:
-    raise UnsupportedError(
-        f"ingle {verb}",
-        f"{does} needs ingle's server, but got a release without one",
-        "`ingle run` loads a model for as long as it runs",
-    )
-
-
-@app.command(hidden=True)
-@guarded
-def ps() -> None:
-    """List loaded models; belongs to the coming server."""
-    _of_the_server("ps", "listing loaded models")
-
-
-@app.command(hidden=True)
-@guarded
-def stop(name: Annotated[str, typer.Argument(metavar="[NAME]")] = "") -> None:
-    """Unload a model; belongs to the coming server."""
-    _of_the_server("stop", "unloading a model")

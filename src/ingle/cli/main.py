@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ingle import __version__
-from ingle.cli import harmony, keeping, measuring, planning
+from ingle.cli import harmony, keeping, measuring, planning, serving
 from ingle.cli.failure import INTERRUPTED, MISTAKE, exit_code, guarded
 from ingle.cli.help import lay_out
 from ingle.cli.run_command import run
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(keeping.app)
 app.add_typer(planning.app)
 app.add_typer(measuring.app)
+app.add_typer(serving.app)
 app.add_typer(harmony.app, name="harmony")
 
 

@@ -35,7 +35,7 @@ from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
 from ingle.models import load_model
 from ingle.ops import TokenConstraint
-from ingle.runtime import Engine, EngineLoop, Terms
+from ingle.runtime import Engine, EngineLoop, Terms, common_prefix
 from ingle.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 4096
@@ -302,7 +302,29 @@ class LLM:
         self, messages: Messages, options: Mapping[str, Any], terms: Terms
     ) -> AsyncStream:
         """`achat` for servers: a stream on terms of its own. Raises IngleError, BusyError."""
-        return self._awaited(self._reply(messages, options), terms)
+        made = self._reply(messages, options)
+        return self._awaited(made.reply if isinstance(made, ToolLoop) else made, terms)
+
+    def warm_history(
+        self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> None:
+        """Computes what the next turn of a chat will begin with, once nothing else is to be done.
+
+        The prompt of a next turn is what two of them begin with, whatever the chat's format drops.
+        """
+        try:
+            ends = [[*messages, {"role": "user", "content": text}] for text in ("1", "2")]
+            made = [self._reply(turns, options) for turns in ends]
+        except IngleError:  # the history has no room for another turn
+            return
+        one, other = ((m.reply if isinstance(m, ToolLoop) else m).request.prompt_ids for m in made)
+        ids = one[: common_prefix(one, other)]
+        if ids:
+            self._loop.warm(list(ids))
+
+    def status(self) -> Mapping[str, Any]:
+        """What is running, waiting and kept."""
+        return {**self.engine.status(), "kernels": self.kernels, "load_s": self.load_s}
 
     def _awaited(self, stream: Stream | ToolLoop, terms: Terms = _AWAITED) -> AsyncStream:
         def feed(items: Items) -> Feed:

@@ -80,6 +80,11 @@ class ToolLoop:
         self._stream.cancel()
 
     @property
+    def reply(self) -> Stream:
+        """The reply that is being made."""
+        return self._stream
+
+    @property
     def finished(self) -> bool:
         """Whether `completion` is ready."""
         return self._stream.finished and not self._goes_on()

@@ -3,6 +3,7 @@
 from ingle.runtime.engine import Engine
 from ingle.runtime.logprobs import TokenLogprobs
 from ingle.runtime.loop import EngineLoop
+from ingle.runtime.prefix import common_prefix
 from ingle.runtime.request import FinishReason, Request, SamplingParams
 from ingle.runtime.task import Progress
 from ingle.runtime.terms import BusyError, DeadlineError, Terms
@@ -18,4 +19,5 @@ __all__ = [
     "SamplingParams",
     "Terms",
     "TokenLogprobs",
+    "common_prefix",
 ]

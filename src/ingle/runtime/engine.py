@@ -126,6 +126,17 @@ class Engine:
         if request.num_experts_per_tok is not None:
             check_experts(request.num_experts_per_tok, num_local_experts(self.model))
 
+    def status(self) -> dict[str, int]:
+        """Numbers of tasks and bytes, for whoever looks after a server."""
+        scheduler = self.scheduler
+        return {
+            "context": self.context_tokens,
+            "running": len(scheduler.running),
+            "waiting": len(scheduler.line),
+            "kv_bytes": self.store.nbytes,
+            "prefix_pages": len(self.index),
+        }
+
     def _run(self, task: Task) -> None:
         self.put(task)
         try:

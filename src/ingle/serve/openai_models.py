@@ -1,0 +1,36 @@
+"""``/v1/models``: owns OpenAI's list of models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from ingle.serve.rack import Place, Rack
+
+
+def router(rack: Rack) -> APIRouter:
+    """The routes of this dialect."""
+    routes = APIRouter(tags=["OpenAI"])
+
+    @routes.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """The models that are served."""
+        return {"object": "list", "data": [_object(place) for place in rack.places.values()]}
+
+    @routes.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """One of them."""
+        return _object(rack.place(name))
+
+    return routes
+
+
+def _object(place: Place) -> dict[str, Any]:
+    return {
+        "id": place.name,
+        "object": "model",
+        "created": place.created,
+        "owned_by": "ingle",
+        **({} if place.model is None else {"max_model_len": place.model.context_tokens}),
+    }
