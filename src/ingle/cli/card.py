@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ingle.cli.counting import Counting
@@ -67,7 +67,7 @@ def markdown(rows: Sequence[Row], reference: str, text: str, chunks: int) -> str
         "| model | size | true bits/weight | saved | perplexity | mean KLD | same top-1 "
         "| prompt tok/s | answer tok/s | speed |"
     )
-    lines = [f"# {rows[-1].title}", "", head, "|---" + "|---:" * 9 + "|"]
+    lines = [f"# {_cell(base.title)}", "", head, "|---" + "|---:" * 9 + "|"]
     for row in rows:
         gained = row.speed.decode_tokens_per_s / base.speed.decode_tokens_per_s
         cells = [
@@ -104,16 +104,20 @@ def markdown(rows: Sequence[Row], reference: str, text: str, chunks: int) -> str
 def draw(rows: Sequence[Row], reference: str, path: Path) -> None:
     """Bars per model: size, divergence, agreement, speed."""
     base = next(row for row in rows if row.name == reference)
-    columns = (
-        ("size", [row.weights_bytes / 1e9 for row in rows], "{:.2f} GB"),
-        ("true bits per weight", [row.bits_per_weight for row in rows], "{:.2f}"),
-        ("mean KLD (less is better)", [row.quality.mean_kld or 0.0 for row in rows], "{:.4f}"),
-        ("same top-1", [100 * (row.quality.top1_agreement or 0.0) for row in rows], "{:.1f}%"),
-        ("answer tokens/s", [row.speed.decode_tokens_per_s for row in rows], "{:.1f}"),
+    columns: tuple[tuple[str, list[float], Callable[[float], str]], ...] = (
+        ("size", [float(row.weights_bytes) for row in rows], lambda value: as_size(round(value))),
+        ("true bits per weight", [row.bits_per_weight for row in rows], "{:.2f}".format),
+        (
+            "mean KLD (less is better)",
+            [row.quality.mean_kld or 0.0 for row in rows],
+            "{:.4f}".format,
+        ),
+        ("same top-1", [row.quality.top1_agreement or 0.0 for row in rows], "{:.1%}".format),
+        ("answer tokens/s", [row.speed.decode_tokens_per_s for row in rows], "{:.1f}".format),
     )
     left, wide, step = 240, 150, 34
     sheet = Picture(left + len(columns) * (wide + 30) + 10, 110 + step * len(rows) + 30)
-    sheet.words(24, 28, rows[-1].title, 18)
+    sheet.words(24, 28, _fitted(base.title, 60), 18)
     for place, (label, values, form) in enumerate(columns):
         x = left + place * (wide + 30)
         sheet.words(x, 70, label, 12, FAINT)
@@ -123,9 +127,7 @@ def draw(rows: Sequence[Row], reference: str, path: Path) -> None:
             y = 90 + step * index
             colour = SERIES[6] if rows[index].name == reference else SERIES[0]
             sheet.box(x, y, max(1.0, (wide - 62) * value / most), 20, colour)
-            sheet.words(
-                x + max(1.0, (wide - 62) * value / most) + 5, y + 10, form.format(value), 11
-            )
+            sheet.words(x + max(1.0, (wide - 62) * value / most) + 5, y + 10, form(value), 11)
     for index, row in enumerate(rows):
         sheet.words(left - 14, 100 + step * index, _fitted(row.title), 12, INK, "rm")
     note = f"{base.quality.num_scored:,} predictions; reference {_fitted(base.title)}, grey"

@@ -24,6 +24,7 @@ from ingle.evaluate.saved_logits import (
 from ingle.evaluate.score import Evaluation, Summary, evaluate
 from ingle.evaluate.subject import Subject
 from ingle.evaluate.window import Windows, cut, read_text
+from ingle.quantize.int8.simulate import simulating
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +47,11 @@ def evaluate_model(model: str, wishes: Wishes, as_json: bool) -> None:
     """Print how well `model` predicts a text. Raises IngleError."""
     saved = _saved(wishes.against)
     context = wishes.context_tokens if saved is None else saved.windows.context_tokens
-    subject = Subject.open(
-        model, context, backend=wishes.backend, threads=wishes.threads, exact=wishes.exact
-    )
+    subject = _open(model, context, wishes, wishes.exact)
     windows = _windows(subject, wishes, saved)
     against: Subject | SavedLogits | None = saved
     if saved is None and wishes.against is not None:
-        against = Subject.open(
-            wishes.against,
-            context,
-            backend=wishes.backend,
-            threads=wishes.threads,
-            exact=wishes.exact_reference,
-        )
+        against = _open(wishes.against, context, wishes, wishes.exact_reference)
     counting, started = Counting("eval", len(windows.ids)), time.monotonic()
 
     def tell(done: Evaluation) -> None:
@@ -71,6 +64,16 @@ def evaluate_model(model: str, wishes: Wishes, as_json: bool) -> None:
         print(json.dumps(_object(model, wishes, windows, done.summary(), seconds)))
     else:
         _show(model, wishes, windows, done.summary())
+
+
+def _open(model: str, context: int, wishes: Wishes, exact: bool) -> Subject:
+    """backend int8: an INT8 checkpoint with its inputs rounded as it asks; others as reference."""
+    if wishes.backend != "int8":
+        return Subject.open(
+            model, context, backend=wishes.backend, threads=wishes.threads, exact=exact
+        )
+    path = hub.resolve(model)
+    return Subject(model, path, simulating(path), context)
 
 
 def _saved(against: str | None) -> SavedLogits | None:

@@ -42,7 +42,10 @@ def evaluate(
         bool, typer.Option("--exact-reference", help="Keep the reference's in float32.")
     ] = False,
     threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
-    backend: Annotated[str, typer.Option(metavar="cpu|reference", help="What computes.")] = "cpu",
+    backend: Annotated[
+        str,
+        typer.Option(metavar="cpu|reference|int8", help="What computes; int8 rounds inputs too."),
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how well a model predicts a text, and how far it is from a reference."""
@@ -161,3 +164,50 @@ def report(
     from ingle.cli.card import report as make
 
     make(models, text, against, chunks, out, threads, as_json)
+
+
+@app.command()
+@guarded
+def int8(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A folder of safetensors in plain floats.")
+    ],
+    target: Annotated[
+        str | None, typer.Argument(metavar="[DST]", help="The folder to write.")
+    ] = None,
+    activations: Annotated[
+        str, typer.Option(metavar="none|dynamic|static", help="Round inputs too: W8A8.")
+    ] = "none",
+    group: Annotated[
+        int | None, typer.Option(metavar="N", help="Columns that share a scale; a row if left out.")
+    ] = None,
+    asymmetric: Annotated[
+        bool, typer.Option("--asymmetric", help="Weights with a zero point.")
+    ] = False,
+    asymmetric_inputs: Annotated[
+        bool, typer.Option("--asymmetric-inputs", help="Inputs with a zero point.")
+    ] = False,
+    calibration: Annotated[
+        str, typer.Option(metavar="minmax|percentile|mse", help="How ranges are chosen.")
+    ] = "minmax",
+    text: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Text to calibrate and scan with.")
+    ] = None,
+    context: Annotated[int, typer.Option(help="Tokens of a window.")] = 512,
+    chunks: Annotated[int, typer.Option(metavar="N", help="Windows.")] = 8,
+    keep_below: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="Keep layers whose outputs are worse than this."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Scan and tell, write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write an 8-bit integer checkpoint that transformers loads: weights alone, or inputs too."""
+    from ingle.cli.int8 import Wishes
+    from ingle.cli.int8 import int8 as work
+    from ingle.quantize.int8.scheme import Scheme
+
+    scheme = Scheme(group, not asymmetric, activations, not asymmetric_inputs, calibration)
+    work(source, target, scheme, Wishes(text, context, chunks, keep_below, dry_run, as_json))

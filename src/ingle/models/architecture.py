@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ingle.errors import FileFormatError, IngleError, UnsupportedError
 from ingle.formats import GgufFile, SafetensorsFile
+from ingle.formats.compressed_tensors import METHOD, CompressedFile
+from ingle.formats.compressed_tensors import read_config as read_int8_config
 from ingle.formats.facts import ModelFacts, model_facts
 from ingle.models.checkpoint import Checkpoint
 from ingle.models.config import read_config
@@ -49,6 +51,8 @@ def load_model(
     if truncate_yarn is not None and kind is Gpt2:
         raise IngleError("truncate_yarn", "model must scale its context by yarn, but it is gpt2")
     layout = Layout(facts.layout)
+    if facts.quantization == METHOD and isinstance(container, SafetensorsFile):
+        container = CompressedFile(container)
     config = read_config(container, facts, kind.keys[layout])
     checkpoint = Checkpoint(container, backend, layout, kind.names[layout], config)
     return kind(checkpoint, Options(context_tokens, num_experts_per_tok, truncate_yarn))
@@ -67,8 +71,9 @@ def _architecture(container: GgufFile | SafetensorsFile, facts: ModelFacts) -> t
         raise UnsupportedError(
             where, f"architecture must be one of {known}, but got {facts.architecture!a:.80}"
         )
-    if facts.quantization not in ("", "mxfp4"):
-        raise UnsupportedError(
-            where, f"quantization must be none or mxfp4, but got {facts.quantization!a:.80}"
-        )
+    if facts.quantization == METHOD:
+        read_int8_config(facts.config["quantization_config"], where)
+    elif facts.quantization not in ("", "mxfp4"):
+        rule = f"quantization must be none, mxfp4 or {METHOD}"
+        raise UnsupportedError(where, f"{rule}, but got {facts.quantization!a:.80}")
     return kind

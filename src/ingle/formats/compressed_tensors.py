@@ -1,0 +1,149 @@
+"""Owns reading INT8 checkpoints of the compressed-tensors form: codes and scales become floats.
+
+A weight `NAME` of int8 codes (rows, columns) has `NAME_scale` (rows, groups) beside it and, where
+it is not symmetric, `NAME_zero_point`; its value is (code - zero point) * scale. Only weights are
+read so; how activations are to be rounded is told by `Int8Config`. It does not know models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingle.errors import FileFormatError, UnsupportedError
+from ingle.formats.container import TensorInfo
+from ingle.formats.mapping import Bytes, quoted
+from ingle.formats.safetensors import SafetensorsFile
+from ingle.numerics import FORMATS, decode
+
+METHOD = "compressed-tensors"
+SCALE, ZERO_POINT, INPUT_SCALE, INPUT_ZERO_POINT = (
+    "weight_scale",
+    "weight_zero_point",
+    "input_scale",
+    "input_zero_point",
+)
+_FORMATS = ("int-quantized", "naive-quantized")
+_PARTS = (SCALE, ZERO_POINT, INPUT_SCALE, INPUT_ZERO_POINT)
+_FLOATS = ("F32", "F16", "BF16")
+
+
+@dataclass(frozen=True)
+class Int8Config:
+    """What config.json says. activations: "none", "dynamic" (per token) or "static"; symmetric
+    tells of them. group: columns per scale, None for a row."""
+
+    activations: str
+    symmetric: bool
+    group: int | None
+
+
+def read_config(config: Mapping[str, Any], where: str) -> Int8Config:
+    """Of a `quantization_config`; UnsupportedError for anything but 8-bit integers."""
+    form = config.get("format")
+    groups = config.get("config_groups")
+    if form not in _FORMATS or not isinstance(groups, dict) or len(groups) != 1:
+        rule = f"format must be one of {', '.join(_FORMATS)} in one group, but got {form!a:.40}"
+        raise UnsupportedError(where, rule)
+    (group,) = groups.values()
+    weights = _arguments(group, "weights", where)
+    inputs = _arguments(group, "input_activations", where)
+    if weights is None:
+        raise UnsupportedError(where, "weights must be 8-bit integers, but got none")
+    activations = "none" if inputs is None else "dynamic" if inputs.get("dynamic") else "static"
+    size = weights.get("group_size")
+    grouped = weights.get("strategy") == "group"
+    if grouped and not (isinstance(size, int) and size > 0):
+        raise FileFormatError(where, f"group_size must be a count, but got {size!a:.40}")
+    symmetric = inputs is None or bool(inputs.get("symmetric", True))
+    return Int8Config(activations, symmetric, size if grouped else None)
+
+
+class CompressedFile(SafetensorsFile):
+    """An INT8 checkpoint that shows its weights as F32; scales are not shown.
+
+    Raises FileFormatError when a scale is missing or has another shape.
+    """
+
+    def __init__(self, file: SafetensorsFile) -> None:
+        self.path, self.metadata, self._maps = file.path, file.metadata, file._maps
+        self._stored = file.tensors
+        shown: dict[str, TensorInfo] = {}
+        for name, info in file.tensors.items():
+            if name.rpartition(".")[2] in _PARTS:
+                continue
+            shown[name] = self._widened(name, info) if info.format == "I8" else info
+        self.tensors: Mapping[str, TensorInfo] = MappingProxyType(shown)
+
+    @property
+    def int8_names(self) -> list[str]:
+        """Weights that are stored as 8-bit codes."""
+        return [name for name in self.tensors if self._stored[name].format == "I8"]
+
+    def read(self, name: str) -> Bytes:
+        """As `SafetensorsFile.read`; INT8 weights are decoded, row by row, to F32."""
+        info = self._stored.get(name)
+        if info is None or info.format != "I8":
+            return super().read(name)
+        codes = super().read(name).view(np.int8)
+        scale = self._values(name, SCALE)
+        out = np.empty(info.shape, np.float32)
+        grouped = out.reshape(*scale.shape, -1)
+        grouped[:] = codes.reshape(grouped.shape)
+        if name.removesuffix("weight") + ZERO_POINT in self._stored:
+            grouped -= self._zero_point(name, scale.shape)[..., None]
+        grouped *= scale[..., None]
+        return out.view(np.uint8)
+
+    def input_range(self, module: str) -> tuple[float, float] | None:
+        """(scale, zero point) of a module's inputs where they are fixed."""
+        name = f"{module}.weight"
+        if f"{module}.{INPUT_SCALE}" not in self._stored:
+            return None
+        scale = self._values(name, INPUT_SCALE).reshape(-1)
+        zero = f"{module}.{INPUT_ZERO_POINT}"
+        point = super().read(zero).view(np.int8).reshape(-1) if zero in self._stored else [0]
+        return float(scale[0]), float(point[0])
+
+    def _widened(self, name: str, info: TensorInfo) -> TensorInfo:
+        scale = self._stored.get(name.removesuffix("weight") + SCALE)
+        where = f"{self.path}: tensor {quoted(name)}"
+        if not name.endswith(".weight") or scale is None or scale.format not in _FLOATS:
+            raise FileFormatError(where, "INT8 weight must have a float scale, but got none")
+        rows, columns = info.shape if len(info.shape) == 2 else (0, 0)
+        groups = scale.shape[1] if len(scale.shape) == 2 else 0
+        if not rows or scale.shape[0] != rows or not groups or columns % groups:
+            rule = f"scales must be of whole groups of {info.shape}, but got {scale.shape}"
+            raise FileFormatError(where, rule)
+        return replace(info, format="F32", row_bytes=4 * columns, nbytes=4 * info.num_elements)
+
+    def _values(self, name: str, part: str) -> NDArray[np.float32]:
+        stored = name.removesuffix("weight") + part
+        info = self._stored[stored]
+        raw = super().read(stored)
+        values = decode(FORMATS[info.format], np.ascontiguousarray(raw)).reshape(info.shape)
+        if not np.isfinite(values).all():
+            raise FileFormatError(f"{self.path}: tensor {quoted(stored)}", "it must be finite")
+        return values
+
+    def _zero_point(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        stored = name.removesuffix("weight") + ZERO_POINT
+        info = self._stored[stored]
+        if info.format != "I8" or info.shape != shape:
+            rule = f"zero points must be I8 {shape}, but got {info.format} {info.shape}"
+            raise FileFormatError(f"{self.path}: tensor {quoted(stored)}", rule)
+        return super().read(stored).view(np.int8).reshape(shape).astype(np.float32)
+
+
+def _arguments(group: Any, name: str, where: str) -> Mapping[str, Any] | None:
+    found = group.get(name) if isinstance(group, dict) else None
+    if found is None:
+        return None
+    if not isinstance(found, dict) or (found.get("num_bits"), found.get("type")) != (8, "int"):
+        raise UnsupportedError(where, f"{name} must be 8-bit integers, but got others")
+    return found
