@@ -84,6 +84,18 @@ class Tape:
     @property
     def num_steps(self) -> int: ...
 
+    @property
+    def timed(self) -> bool: ...
+
+    @timed.setter
+    def timed(self, arg: bool, /) -> None: ...
+
+    @property
+    def shares(self) -> list:
+        """
+        [(kind of step, seconds of work, seconds of waiting)] over threads, while timed.
+        """
+
 def decode(format_name: str, data: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], columns: int) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]:
     """
     Weights float32 (rows, columns) of encoded rows uint8 (rows, row_bytes).
