@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from ingle.chat.constraint.bits import allows
+from ingle.chat.harmony.tokens import CHANNEL
 from ingle.chat.message import ToolCall
 from ingle.chat.tools import ToolResult
 from ingle.errors import IngleError, UnsupportedError
@@ -22,13 +24,13 @@ assert _spec is not None and _spec.loader is not None
 scripted = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(scripted)
 
-CALL = "<|channel|>commentary to=functions.{} <|constrain|>json<|message|>{}<|call|>"
+CALLING = "<|channel|>commentary to=functions.{} <|constrain|>json<|message|>{}<|call|>"
 THINK = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant"
 FINAL = "<|channel|>final<|message|>{}<|return|>"
 REPLIES = [
-    THINK.format("I look at the weather.") + CALL.format("weather", '{"city": "Rome"}'),
-    THINK.format("Now a table.") + CALL.format("book", '{"city": "Rome", "hours": [12, 12]}'),
-    CALL.format("book", '{"city": "Rome", "hours": [12, 13]}'),
+    THINK.format("I look at the weather.") + CALLING.format("weather", '{"city": "Rome"}'),
+    THINK.format("Now a table.") + CALLING.format("book", '{"city": "Rome", "hours": [12, 12]}'),
+    CALLING.format("book", '{"city": "Rome", "hours": [12, 13]}'),
     THINK.format("Nothing is free.") + FINAL.format("Sunny, but no table is free."),
 ]
 
@@ -166,7 +168,7 @@ def test_turns_are_bounded_and_calls_can_be_declined() -> None:
 
 
 def test_an_unknown_tool_cannot_be_called() -> None:
-    with llm(CALL.format("shell", '{"rm": 1}'), FINAL.format("Well.")) as model:
+    with llm(CALLING.format("shell", '{"rm": 1}'), FINAL.format("Well.")) as model:
         stream = model.chat("Hi", tools=[weather], stream=True, max_tokens=200, seed=1)
         try:
             stream.whole()
@@ -183,7 +185,7 @@ def test_a_call_that_is_cut_off_is_reported_and_not_made() -> None:
 
 
 def test_required_named_and_none() -> None:
-    book_call = CALL.format("book", '{"city": "Rome", "hours": [1]}')
+    book_call = CALLING.format("book", '{"city": "Rome", "hours": [1]}')
     with llm(book_call, FINAL.format("No.")) as model:
         done = model.chat("Hi", tools=[weather, book], tool_choice="book")
         assert done.text == "No."  # after the call the choice is the model's again
@@ -222,12 +224,17 @@ def test_a_reasoning_budget_closes_analysis_inside_max_tokens() -> None:
         assert "one two three<|end|><|start|>assistant<|channel|>final<|message|>" in text
 
 
-def test_no_reasoning_opens_the_answer() -> None:
-    with llm("Two.<|return|>") as model, pytest.raises(AssertionError):  # not a turn's beginning
-        model.chat("1 + 1?", reasoning="none")
-    assert model.tokenizer.decode(model.backend.seen).endswith(
+@pytest.mark.parametrize("wish", ["none", "off", False])
+def test_no_reasoning_opens_the_answer(wish: Any, model: Any) -> None:
+    stream = model.chat("1 + 1?", reasoning=wish, stream=True)
+    assert model.tokenizer.decode(stream.request.prompt_ids).endswith(
         "<|start|>assistant<|channel|>final<|message|>"
     )
+    held = model.chat("1 + 1?", reasoning=wish, tools=[weather], stream=True).reply.request
+    assert model.tokenizer.decode(held.prompt_ids).endswith("<|start|>assistant")
+    held.constraint.advance(CHANNEL)
+    (analysis,) = model.tokenizer.encode("analysis")
+    assert not allows(held.constraint.mask(), analysis)
 
 
 def test_wrong_options_are_refused_before_anything_runs() -> None:
