@@ -31,6 +31,7 @@ _RECIPIENT = re.compile(r"[A-Za-z0-9_.-]+")
 _BARE_RECIPIENT = re.compile(r"python|[A-Za-z_][\w-]*\.[\w.-]+")
 _ADDRESS = re.compile(r"\s*to=([A-Za-z0-9_.-]+)")
 _TYPE = re.compile(r"\s*(\w+)")
+_BARE_TYPE = re.compile(r"[A-Za-z][\w/+.-]*")
 _NO_TOOL = ("assistant", "user", "all")
 
 
@@ -236,7 +237,7 @@ def _content_type(header: Header, words: list[str], constrained: list[str]) -> N
     """The type that <|constrain|> introduces, else the last word; nothing may be left then."""
     if constrained:
         header.content_type, words = constrained[0], words + constrained[1:]
-    elif words:
+    elif words and _BARE_TYPE.fullmatch(words[-1]):
         header.content_type, words = words[-1], words[:-1]
     if words:
         header.fault(repairs.STRAY_WORDS, " ".join(words))
