@@ -71,7 +71,8 @@ def _bring(
     if not missing:
         return ()
     total_bytes = sum(file.num_bytes for file in missing)
-    progress.stage(f"fetching {repository.repo} ({choice.label})", total_bytes)
+    whence = "" if name.startswith(repository.repo) else f"{repository.repo} "
+    progress.stage(f"fetching {whence}{choice.label}", total_bytes)
     tally = Tally(progress)
     return tuple(file.path for file in missing if _bring_one(repository, file, tally, progress))
 

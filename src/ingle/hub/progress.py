@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
 _LINE_STEP = 0.1  # a plain line for every tenth of the way
-_NARROW = 80  # columns that a bar and all its figures need
+_NARROW = 76  # columns that a bar and all its figures need
 _LINE_PAUSE_S = 0.5  # and not oftener than this
 
 
@@ -67,17 +67,16 @@ class Lines:
 
 
 class Bar:
-    """Progress as one moving bar per stage, for terminals."""
+    """Progress as one moving bar per stage, under a line that names it, for terminals."""
 
-    def __init__(self, title: str, bar: RichProgress, narrow: bool = False) -> None:
-        self._title, self._bar, self._narrow = title, bar, narrow
+    def __init__(self, title: str, bar: RichProgress) -> None:
+        self._title, self._bar = title, bar
         self._task: TaskID | None = None
 
     def stage(self, label: str, total_bytes: int) -> None:
         self._finish()
-        if self._narrow:  # the bar has a line of its own
-            self.note(f"{label} ({as_size(total_bytes)})")
-        self._task = self._bar.add_task(f"{self._title}  {label}", total=total_bytes)
+        self.note(f"{label} ({as_size(total_bytes)})")
+        self._task = self._bar.add_task("", total=total_bytes)
 
     def at(self, done_bytes: int) -> None:
         if self._task is not None:
@@ -85,7 +84,7 @@ class Bar:
 
     def note(self, text: str) -> None:
         self._bar.console.print(
-            f"{self._title}: {text}", markup=False, highlight=False, soft_wrap=not self._narrow
+            f"{self._title}: {text}", markup=False, highlight=False, soft_wrap=False
         )
 
     def _finish(self) -> None:
@@ -105,7 +104,7 @@ def shown(title: str) -> Iterator[Progress]:
     console = Console(stderr=True)
     narrow = console.width < _NARROW
     with RichProgress(*_columns(narrow), console=console, expand=narrow) as bar:
-        yield Bar(title, bar, narrow)
+        yield Bar(title, bar)
 
 
 def _columns(narrow: bool) -> tuple[ProgressColumn, ...]:
@@ -114,7 +113,6 @@ def _columns(narrow: bool) -> tuple[ProgressColumn, ...]:
         BarColumn,
         DownloadColumn,
         TaskProgressColumn,
-        TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
@@ -122,7 +120,7 @@ def _columns(narrow: bool) -> tuple[ProgressColumn, ...]:
     if narrow:
         return TaskProgressColumn(), BarColumn(None), TimeRemainingColumn()
     return (
-        TextColumn("{task.description}"),
+        TaskProgressColumn(),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
