@@ -182,7 +182,7 @@ SETTINGS = (
         ("INGLE_HOST", "OLLAMA_HOST"),
         _text,
         "127.0.0.1:11434",
-        "address of the server (which is still to come)",
+        "address of the server, `ingle serve`",
     ),
     Setting(
         "keep_alive",

@@ -77,10 +77,11 @@ def test_a_pull_names_one_model(alone: Any, args: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("args", [("ps",), ("stop",), ("stop", "gpt-oss:20b")])
-def test_verbs_of_the_server_are_kept_for_it(alone: Any, args: tuple[str, ...]) -> None:
-    ended = alone(*args)
+def test_verbs_of_the_server_say_that_none_runs(alone: Any, args: tuple[str, ...]) -> None:
+    ended = alone(*args, INGLE_HOST="127.0.0.1:1")
     assert ended.code == 2
-    assert "needs ingle's server, but got a release without one" in ended.err
+    assert "a server of ingle's must run at 127.0.0.1:1, but got no answer" in ended.err
+    assert "hint: start one with `ingle serve`" in ended.err
 
 
 def test_a_model_is_created_copied_listed_and_removed(alone: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ingle import hub
 from ingle.backends import make_backend
+from ingle.chat.message import Message
 from ingle.errors import IngleError, UnsupportedError
 from ingle.llm.async_stream import AsyncStream
 from ingle.llm.chat import Chat
@@ -43,7 +44,7 @@ _AWAITED = Terms(buffer=64)  # tokens that the engine may be ahead of who awaits
 _TOOL_THREADS = 8
 _TURNS = ("<|start|>", "<|im_start|>", "<|start_header_id|>", "<|turn>")  # of chat formats
 
-Messages = str | Sequence[Mapping[str, Any]]
+Messages = str | Sequence[Message | Mapping[str, Any]]
 
 
 class LLM:
@@ -306,15 +307,17 @@ class LLM:
         return self._awaited(made.reply if isinstance(made, ToolLoop) else made, terms)
 
     def warm_history(
-        self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+        self, messages: Sequence[Message | Mapping[str, Any]], options: Mapping[str, Any]
     ) -> None:
         """Computes what the next turn of a chat will begin with, once nothing else is to be done.
 
         The prompt of a next turn is what two of them begin with, whatever the chat's format drops.
         """
         try:
-            ends = [[*messages, {"role": "user", "content": text}] for text in ("1", "2")]
-            made = [self._reply(turns, options) for turns in ends]
+            made = [
+                self._reply([*messages, {"role": "user", "content": text}], options)
+                for text in ("1", "2")
+            ]
         except IngleError:  # the history has no room for another turn
             return
         one, other = ((m.reply if isinstance(m, ToolLoop) else m).request.prompt_ids for m in made)

@@ -17,6 +17,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from ingle.chat.message import Message
+from ingle.chat.openai_messages import read_messages
 from ingle.errors import IngleError
 from ingle.llm import AsyncStream, Completion, TokenLogprob
 from ingle.llm.reasoning import Part
@@ -91,6 +93,7 @@ class Choices:
 
     body: ChatBody
     model: str
+    messages: Sequence[Message]
     streams: list[AsyncStream]
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
@@ -125,13 +128,12 @@ def router(rack: Rack) -> APIRouter:
 def begin(model: Answering, name: str, body: ChatBody, client: str) -> Choices:
     """The answers, begun. Raises IngleError, BusyError."""
     options = body.options()
-    choices = Choices(body, name, [])
+    choices = Choices(body, name, read_messages(body.messages), [])
     terms = Terms(client=client, buffer=_BUFFER_TOKENS)
     try:
         for index in range(body.n or 1):
-            seed = options.get("seed")
-            own = options if seed is None else {**options, "seed": (seed + index) % (1 << 63)}
-            choices.streams.append(model.awaited_reply(body.messages, own, terms))
+            own = options if not index else options | _next_seed(options, index)
+            choices.streams.append(model.awaited_reply(choices.messages, own, terms))
     except IngleError:
         choices.cancel()
         raise
@@ -236,9 +238,8 @@ async def _gone(request: Request) -> None:
 
 def _warm(model: Answering, choices: Choices, completions: Sequence[Completion]) -> None:
     """Has the history computed as the next turn will begin, while nobody asks for anything."""
-    said = [message.as_dict() for message in completions[0].messages]
-    options = choices.body.options()
-    model.warm_history([*choices.body.messages, *said], options)
+    history = [*choices.messages, *completions[0].messages]
+    model.warm_history(history, choices.body.options())
 
 
 def _choice(index: int, one: Completion) -> dict[str, Any]:
@@ -301,6 +302,11 @@ def _biases(given: Mapping[str, float] | None) -> dict[int, float] | None:
     except ValueError:
         rule = f"logit_bias must be by token id, but got {next(iter(given))!r:.60}"
         raise IngleError("logit_bias", rule) from None
+
+
+def _next_seed(options: Mapping[str, Any], index: int) -> dict[str, int]:
+    """Answers to one request differ, though a seed was given."""
+    return {"seed": (options["seed"] + index) % (1 << 64)} if "seed" in options else {}
 
 
 def _client(request: Request) -> str:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ingle.chat.message import Message
 from ingle.errors import IngleError, ModelNotFoundError
 from ingle.llm import AsyncStream
 from ingle.runtime import Terms
 
-Messages = Sequence[Mapping[str, Any]]
+Messages = Sequence[Message | Mapping[str, Any]]
 
 
 class Answering(Protocol):
