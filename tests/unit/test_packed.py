@@ -13,13 +13,16 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from ingle.backends import make_backend
-from ingle.errors import FileFormatError, IngleError
+from ingle.errors import FileFormatError, IngleError, UnsupportedError
 from ingle.formats import GgufFile, open_container
 from ingle.formats.convert import convert
-from ingle.formats.packed import PackedFile, pack
+from ingle.formats.packed import PackedFile, pack, unpack
 from ingle.formats.packed.layout import PAGE_BYTES
+from ingle.formats.packed.price import price_of, shown
+from ingle.formats.packed.requantized import choices_in
 from ingle.formats.synth import synthesize
 from ingle.models import load_model
+from ingle.numerics import FORMATS, decode
 from ingle.ops import Backend
 from ingle.runtime import Engine
 
@@ -184,3 +187,50 @@ def test_command_line(
     assert path.parent == tmp_path / "models" / ".packed"
     assert inspect(str(path), as_json=True, tensors=False) == 0
     assert json.loads(capsys.readouterr().out)["architecture"] == "llama"
+
+
+@pytest.mark.parametrize(("head", "attention"), [("q4", ""), ("", "q4_1"), ("q8", "q4_0")])
+def test_head_and_attention_in_fewer_bits(tmp_path: Path, head: str, attention: str) -> None:
+    source = synthesize("tiny-gpt-oss", tmp_path / "a.gguf", layout="gguf")
+    path = pack(source, tmp_path / "b", head=head, attention=attention)
+    before, after = open_container(source), open_container(path)
+    assert isinstance(after, PackedFile)
+    wanted = {"q4": "IQ4_NL", "q4_1": "Q4_1", "q8": "Q8_0", "q4_0": "Q4_0"}
+    for name, info in after.tensors.items():
+        chosen = head if name == "output.weight" else ""
+        chosen = attention if name.startswith("blk.") and ".attn_" in name else chosen
+        matrix = name.endswith(".weight") and len(info.shape) == 2
+        if not (chosen and matrix):
+            np.testing.assert_array_equal(after.read(name), before.read(name))
+            continue
+        assert info.format == wanted[chosen]
+        old = decode(FORMATS[before.tensors[name].format], before.read(name))
+        new = decode(FORMATS[info.format], after.read(name))
+        differs = np.abs(new - old).max()
+        assert differs < 0.25 * np.abs(old).max()
+        assert (differs == 0) == (info.format == before.tensors[name].format)
+    said = {"head": wanted.get(head), "attention": wanted.get(attention)}
+    assert choices_in(after.metadata) == {part: name for part, name in said.items() if name}
+    assert choices_in(before.metadata) == {}
+    out = unpack(after, tmp_path / "c.gguf")
+    again = open_container(out)
+    for name in after.tensors:
+        np.testing.assert_array_equal(again.read(name), after.read(name))
+
+
+@pytest.mark.parametrize("choice", ["q5", "q6", "q99", "f32", "mxfp4", "\n"])
+def test_formats_without_good_kernels_are_refused(tmp_path: Path, choice: str) -> None:
+    source = synthesize("tiny-llama", tmp_path / "a.gguf", layout="gguf")
+    with pytest.raises(UnsupportedError) as refused:
+        pack(source, tmp_path / "b", head=choice)
+    assert refused.value.where == "--head" and not (tmp_path / "b").exists()
+
+
+def test_prices_are_those_that_were_measured() -> None:
+    for choices in ({"head": "IQ4_NL"}, {"attention": "Q4_0"}):
+        cost = price_of(choices)
+        assert cost is not None and 0 < cost["mean_kld"] < 1 and 0 < cost["same_top_1"] < 1
+        assert f"KLD {cost['mean_kld']:.4f}" in shown(choices)
+    assert price_of({"head": "IQ4_NL", "attention": "Q4_0"}) is None
+    assert shown({"head": "BF16"}) == "head BF16: not measured"
+    assert shown({}) == ""

@@ -149,12 +149,12 @@ def test_an_interrupted_copy_is_no_copy_and_goes_on(
 ) -> None:
     whole = packing.pack
 
-    def interrupted(source: Path, target: Path, progress: object) -> Path:
+    def interrupted(source: Path, target: Path, progress: object, **options: str) -> Path:
         def stop(done: int, total: int) -> None:
             if done > total // 2:
                 raise KeyboardInterrupt
 
-        return whole(source, target, stop)
+        return whole(source, target, stop, **options)
 
     monkeypatch.setattr(packing, "pack", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -207,3 +207,21 @@ def test_listing_says_packed(gguf: Path, capsys: pytest.CaptureFixture[str]) -> 
     packing.make(gguf)
     show(as_json=True)
     assert {"packed_bytes"} <= set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_show_says_what_is_packed_and_what_it_cost(
+    gguf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ingle.cli.show import show
+
+    show(str(gguf), True, False, False)
+    assert json.loads(capsys.readouterr().out)["packed"] is None
+    plain = packing.make(gguf)
+    copy = packing.make(gguf, "q4", "")
+    assert copy != plain and not plain.exists() and shelf.copy_of(gguf) == copy
+    assert packing.make(gguf, "iq4_nl", "") == copy
+    show(str(gguf), True, False, False)
+    packed = json.loads(capsys.readouterr().out)["packed"]
+    assert packed["head"] == "IQ4_NL" and packed["path"] == str(copy)
+    assert packed["price"]["mean_kld"] > 0
+    assert packing.shelve(gguf) == copy  # a wish once said stays

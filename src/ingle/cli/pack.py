@@ -9,16 +9,17 @@ from ingle.formats.packed import pack as pack_model
 from ingle.hub import packing
 
 
-def pack(source: str, target: str | None = None) -> int:
+def pack(source: str, target: str | None = None, head: str = "", attention: str = "") -> int:
     """Write a GGUF as a packed file and print its path; 0.
 
     target: a file; left out, the copy in the models folder that `ingle run` takes. What was
-    interrupted continues when the same command is given again. Raises IngleError.
+    interrupted continues when the same command is given again. head, attention: other formats for
+    them. Raises IngleError.
     """
     if target is None:
-        print(packing.make(Path(source)))
+        print(packing.make(Path(source), head, attention))
         return 0
     with written("pack") as tell:
-        path = pack_model(source, Path(target), tell)
+        path = pack_model(source, Path(target), tell, head=head, attention=attention)
     print(path)
     return 0

@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from ingle import config, hub
 from ingle.cli.layout import pairs, width_of_stdout
 from ingle.cli.wording import count, printable
 from ingle.errors import IngleError
+from ingle.formats import open_container
+from ingle.formats.packed import PackedFile
+from ingle.formats.packed.price import price_of, shown
+from ingle.formats.packed.requantized import choices_in
 from ingle.formats.summary import Summary, summarize
+from ingle.hub import shelf
 from ingle.hub.progress import as_size
 from ingle.llm.model import DEFAULT_CONTEXT
 from ingle.llm.source import Source
@@ -24,7 +30,8 @@ def show(name: str, as_json: bool, modelfile: bool, template: bool) -> None:
         hub.locate(name)
         print(hub.modelfile_text(name))
         return
-    source = Source(hub.locate(name))
+    path = hub.locate(name)
+    source = Source(path)
     said = hub.settings(name)
     text = said["template"] or source.chat_template()
     if template:
@@ -34,10 +41,21 @@ def show(name: str, as_json: bool, modelfile: bool, template: bool) -> None:
         print(text)
         return
     about = _about(name, summarize(source.container), source, said, text)
+    about["packed"] = _packed(path, source)
     if as_json:
         print(json.dumps(about, ensure_ascii=False, allow_nan=False))
         return
     print(*_page(about, width_of_stdout()), sep="\n")
+
+
+def _packed(path: Path, source: Source) -> dict[str, Any] | None:
+    """The packed copy that a run would take: where it lies, and what its fewer bits cost."""
+    copy = path if isinstance(source.container, PackedFile) else shelf.copy_of(path)
+    if copy is None:
+        return None
+    choices = choices_in(open_container(copy).metadata)
+    size = copy.stat().st_size
+    return {"path": str(copy), "bytes": size, **choices, "price": price_of(choices)}
 
 
 def _about(
@@ -89,6 +107,7 @@ def _page(about: dict[str, Any], width: int | None) -> list[str]:
         "parameters": count(total) + (f", {count(active)} per token" if active < total else ""),
         "context": _context(about),
         "quantization": f"{about['quantization']}, {about['bits_per_weight']} bits per weight",
+        "packed": _packed_line(about["packed"]),
         "licence": (about["license"] or "not stated").strip().split("\n")[0],
         "template": f"{characters:,} characters" if characters else "none: use --raw",
         "sampling": _pairs(about["sampling"]) + ", unless asked otherwise",
@@ -97,6 +116,14 @@ def _page(about: dict[str, Any], width: int | None) -> list[str]:
         "runs here": "yes" if about["runs"] else "no: " + "; ".join(about["problems"]),
     }
     return pairs([(k, printable(text, 200)) for k, text in rows.items() if text], width)
+
+
+def _packed_line(packed: dict[str, Any] | None) -> str:
+    if packed is None:
+        return ""
+    choices: dict[str, str] = {p: packed[p] for p in ("head", "attention") if p in packed}
+    said = shown(choices)
+    return f"{as_size(packed['bytes'])}" + (f"; {said}" if said else "")
 
 
 def _pairs(values: dict[str, Any]) -> str:

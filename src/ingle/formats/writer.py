@@ -59,6 +59,17 @@ def write_gguf(
     earlier attempt is resumed only if header and job are equal. progress(bytes done, bytes in all).
     Raises IngleError when a specification is wrong or `read` gives another number of bytes.
     """
+    header, sizes = gguf_header(metadata, tensors)
+    _write(path, header, tensors, sizes, read, DEFAULT_ALIGNMENT, job, progress)
+
+
+def gguf_header(
+    metadata: Mapping[str, Any], tensors: Sequence[TensorSpec]
+) -> tuple[bytes, list[int]]:
+    """What a GGUF v3 file of alignment 32 begins with, and bytes of each tensor without padding.
+
+    Raises IngleError when a specification is wrong.
+    """
     if "general.alignment" in metadata:
         metadata = {**metadata, "general.alignment": DEFAULT_ALIGNMENT}
     infos, sizes, offset = [], [], 0
@@ -82,7 +93,7 @@ def write_gguf(
     start = MAGIC + struct.pack("<IQQ", GGUF_VERSION, len(tensors), len(metadata))
     header = start + encode_metadata(metadata) + b"".join(infos)
     header += b"\0" * (-len(header) % DEFAULT_ALIGNMENT)
-    _write(path, header, tensors, sizes, read, DEFAULT_ALIGNMENT, job, progress)
+    return header, sizes
 
 
 def write_safetensors(

@@ -17,6 +17,7 @@ from ingle.formats.detect import open_container
 from ingle.formats.gguf import GgufFile
 from ingle.formats.packed import PackedFile, pack
 from ingle.formats.packed.layout import VERSION, tile_stride
+from ingle.formats.packed.requantized import format_of
 from ingle.hub import cache, manifest, registry, shelf
 from ingle.hub.lock import locked
 from ingle.hub.progress import as_size, shown
@@ -43,9 +44,16 @@ def shelve(source: Path) -> Path | None:
         return None
 
 
-def make(source: Path) -> Path:
-    """The packed copy of a GGUF file of any size. Raises IngleError."""
-    return _present(source) or _make(source)
+def make(source: Path, head: str = "", attention: str = "") -> Path:
+    """The packed copy of a GGUF file of any size, with head and attention as `formats.packed.pack`
+    takes them; a copy with others is replaced. Raises IngleError."""
+    wanted = (head, attention)
+    present = _present(source)
+    if present is not None and (not source.exists() or _is_so(present, source, wanted)):
+        return present
+    if present is not None:
+        shelf.discard(source)
+    return _make(source, wanted)
 
 
 def replace(name: str, source: Path) -> Path:
@@ -82,23 +90,34 @@ def _worth_packing(source: Path) -> bool:
     return tiled >= WORTH_BYTES
 
 
-def _make(source: Path) -> Path:
+def _make(source: Path, wanted: tuple[str, str] = ("", "")) -> Path:
     """Pack under the lock; another process may have done so meanwhile."""
     lock = config.models_dir() / ".locks" / f"packed-{shelf.key(source)}"
     try:
         for parent in (shelf.folder(), lock.parent):
             parent.mkdir(parents=True, exist_ok=True)
         with locked(lock, lambda: _tell(source, "another ingle packs it; waiting")):
-            return shelf.copy_of(source) or _packed(source)
+            return shelf.copy_of(source) or _packed(source, wanted)
     except OSError as error:
         rule = f"the models folder must be writable, but got {error.strerror or error}"
         raise IngleError(str(shelf.folder()), rule, "set INGLE_MODELS to another folder") from None
 
 
-def _packed(source: Path) -> Path:
+def _is_so(copy: Path, source: Path, wanted: tuple[str, str]) -> bool:
+    return copy.name.endswith(_ending(source, wanted))
+
+
+def _ending(source: Path, wanted: tuple[str, str]) -> str:
+    """Of the copy's name: what it was made from, and how."""
     about = source.stat()
     facts = f"{source.resolve()} {about.st_size} {about.st_mtime_ns}"
-    ending = f"-{hashlib.sha256(os.fsencode(facts)).hexdigest()[:12]}{SUFFIX}"
+    parts = zip(("head", "attention"), wanted, strict=True)
+    said = "".join(f".{p}-{format_of(c, f'--{p}').lower()}" for p, c in parts if c)
+    return f"-{hashlib.sha256(os.fsencode(facts)).hexdigest()[:12]}{said}{SUFFIX}"
+
+
+def _packed(source: Path, wanted: tuple[str, str]) -> Path:
+    about, ending = source.stat(), _ending(source, wanted)
     present = next(shelf.folder().glob(f"*{ending}"), None)  # made for another path to the file
     copy = present or shelf.folder() / f"{source.stem[:80]}{ending}"
     if present is None:
@@ -107,7 +126,11 @@ def _packed(source: Path) -> Path:
         _tell(source, f"packing once, so that it starts at once; about {as_size(about.st_size)}")
         with shown(source.name) as progress:
             progress.stage("packing", about.st_size)
-            pack(source, copy, lambda done, total: progress.at(done * about.st_size // total))
+
+            def tell(done: int, total: int) -> None:
+                progress.at(done * about.st_size // total)
+
+            pack(source, copy, tell, head=wanted[0], attention=wanted[1])
     shelf.keep(source, copy.name)
     return copy
 

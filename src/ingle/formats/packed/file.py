@@ -16,28 +16,14 @@ import numpy as np
 from ingle.errors import FileFormatError, IngleError
 from ingle.formats.gguf import GgufFile
 from ingle.formats.gguf_header import parse_header
-from ingle.formats.mapping import Bytes, FileMap, quoted
+from ingle.formats.mapping import Bytes, quoted
+from ingle.formats.packed.header import HeaderMap
 from ingle.formats.packed.layout import HEADER, VERSION, Entry, Piece, entries_of
 from ingle.formats.safetensors import SafetensorsFile
 from ingle.numerics import FORMATS
 from ingle.numerics.tiles import tile_bytes, unpack
 
 _MAX_BYTES = 1 << 50
-
-
-class HeaderMap(FileMap):
-    """A GGUF header that lies in another file; the data it speaks of lie elsewhere."""
-
-    def __init__(self, path: Path, header: Bytes, file_bytes: int) -> None:
-        self.path, self.size = path, len(header)
-        self.buffer = header.tobytes()
-        self.bytes = np.frombuffer(self.buffer, np.uint8)
-        self._file_bytes = file_bytes
-
-    @property
-    def data_end(self) -> int:
-        """Where the file that the header was taken from ended."""
-        return self._file_bytes
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,17 +18,26 @@ from ingle.formats.gguf import GgufFile
 from ingle.formats.mapping import Bytes
 from ingle.formats.packed.file import PackedFile
 from ingle.formats.packed.layout import HEADER, PAGE_BYTES, VERSION, Entry, Piece, entries_of
+from ingle.formats.packed.requantized import Requantized
 from ingle.formats.writer import Progress, TensorSpec, write_raw, write_safetensors
 from ingle.numerics.tiles import TILE_ROWS
 
 _TILES_AT_ONCE = 512
 
 
-def pack(source: str | Path, target: str | Path, progress: Progress | None = None) -> Path:
+def pack(
+    source: str | Path,
+    target: str | Path,
+    progress: Progress | None = None,
+    *,
+    head: str = "",
+    attention: str = "",
+) -> Path:
     """Write the GGUF at `source` as a packed file; what was interrupted continues.
 
-    Raises UnsupportedError for other containers and for split models, FileFormatError for damaged
-    ones, IngleError when there is no room.
+    head, attention: other formats for them ("q4"; see `Requantized`). Raises UnsupportedError for
+    other containers, for split models and for formats that kernels do not read, FileFormatError
+    for damaged files, IngleError when there is no room.
     """
     source, target = Path(source), Path(target)
     model = GgufFile.open(source)
@@ -39,6 +48,9 @@ def pack(source: str | Path, target: str | Path, progress: Progress | None = Non
     header = np.fromfile(source, np.uint8, count=start)
     size = source.stat().st_size
     _require_no_hidden_bytes(model, start, size)
+    changed = Requantized(model, head, attention) if head or attention else None
+    if changed is not None:
+        model, header, size = changed, changed.header, changed.num_bytes
     entries = {entry.name: entry for entry in entries_of(model.tensors)}
     padded = -(-len(header) // PAGE_BYTES) * PAGE_BYTES
     specs = [TensorSpec(HEADER, "U8", (1, padded))]
@@ -91,23 +103,27 @@ def _matrices(model: GgufFile, entry: Entry) -> Iterator[Bytes]:
         position = 0
         for piece in entry.pieces:
             yield np.zeros(piece.offset - position, np.uint8)
-            data = model.read(piece.tensor)
             if piece.tile_stride:
-                info = model.tensors[piece.tensor]
-                matrices = data.reshape(entry.num_matrices, info.shape[-2], info.row_bytes)
-                yield from _tiles(matrices[index], info.format, info.shape[-1], piece)
+                yield from _tiles(model, piece, entry.num_matrices, index)
             else:
-                yield data.reshape(entry.num_matrices, -1)[index]
+                yield model.read(piece.tensor).reshape(entry.num_matrices, -1)[index]
             position = piece.offset + piece.nbytes
         yield np.zeros(entry.nbytes - position, np.uint8)
 
 
-def _tiles(rows: Bytes, fmt: str, columns: int, piece: Piece) -> Iterator[Bytes]:
+def _tiles(model: GgufFile, piece: Piece, num_matrices: int, index: int) -> Iterator[Bytes]:
+    """Of one matrix of a stack, a few MB at a time."""
+    info = model.tensors[piece.tensor]
+    stored = model.source if isinstance(model, Requantized) else model
+    data = stored.read(piece.tensor)
+    rows = data.reshape(num_matrices, info.shape[-2], data.shape[-1])[index]
     step = _TILES_AT_ONCE * TILE_ROWS
     for first in range(0, len(rows), step):
         part = np.ascontiguousarray(rows[first : first + step])
+        if isinstance(model, Requantized):
+            part = model.recode(piece.tensor, part)
         tiles = np.zeros((-(-len(part) // TILE_ROWS), piece.tile_stride), np.uint8)
-        _native.pack_tiles_into(fmt, part, columns, tiles)
+        _native.pack_tiles_into(info.format, part, info.shape[-1], tiles)
         yield tiles
 
 
