@@ -213,6 +213,20 @@ def test_formats_are_asked_for_and_enforced() -> None:
         model.chat("A number?", format={"not": {}})
 
 
+def test_a_style_is_asked_for_and_enforced() -> None:
+    answer = (
+        "## Frage\nWas ist eins?\n\n## Antwort\n1. Eine Zahl.\n2. Die erste.\n\n## Schluss\nEins."
+    )
+    with llm(FINAL.format(answer)) as model:
+        turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Eins?"}]
+        assert model.chat(turns, style="structured").text == answer
+        prompt = model.tokenizer.decode(model.backend.prompts[0])
+        assert "Be kind.\n\nAnswer in the language of the question, in Markdown" in prompt
+    parts = {"question": "Q", "points": ["a"], "conclusion": "c", "suggestions": ["d"]}
+    with llm(FINAL.format(json.dumps(parts))) as model:
+        assert json.loads(model.chat("Q?", style="structured", format="json").text) == parts
+
+
 def test_a_reasoning_budget_closes_analysis_inside_max_tokens() -> None:
     long = THINK.format("one two three four five six seven") + FINAL.format("Eight.")
     with llm(long) as model:

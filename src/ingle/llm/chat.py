@@ -17,6 +17,7 @@ from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import DEFAULT_TURNS, ToolLoop
 
 if TYPE_CHECKING:  # with tools alone: they load slowly
+    from ingle.chat.style import Style
     from ingle.chat.tools import ToolChoice
 
 Start = Callable[[Prepared], Stream]
@@ -38,19 +39,18 @@ class Chat:
 
     def reply(self) -> Stream | ToolLoop:
         """The answer, begun; with tools that can be run, the loop. Raises IngleError."""
-        choice = self._choice()
+        choice, style = self._choice(), self._style()
         wishes = Wishes(
             self.own.get("reasoning"),
             self.own.get("chat_template_kwargs") or {},
             self.own.get("reasoning_budget"),
             choice,
-            answer_format(self.options.get("format")),
+            answer_format(self.options.get("format")) if style is None else style.format,
             self.options.get("max_tokens"),
             stop_strings(self.options.get("stop")),
         )
-        if choice is None:
-            return self._stream(wishes, ())
-        return self._loop(wishes, choice)
+        told = self if style is None else replace(self, turns=_told(self.turns, style))
+        return told._stream(wishes, ()) if choice is None else told._loop(wishes, choice)
 
     def _loop(self, wishes: Wishes, choice: ToolChoice) -> ToolLoop:
         from ingle.chat.tools import Toolbox
@@ -71,6 +71,13 @@ class Chat:
         stream.opens_in_reasoning = prepared.opens_in_reasoning
         return stream
 
+    def _style(self) -> Style | None:
+        if self.own.get("style") is None:
+            return None
+        from ingle.chat.style import Style
+
+        return Style.of(self.own["style"], self.options.get("format"))
+
     def _choice(self) -> ToolChoice | None:
         """What may be called; None where no tools were given."""
         declared, wanted = self.own.get("tools"), self.own.get("tool_choice")
@@ -79,3 +86,12 @@ class Chat:
         from ingle.chat.tools import ToolChoice, tools_of
 
         return ToolChoice.of(wanted, tools_of(declared))
+
+
+def _told(turns: Turns, style: Style) -> Turns:
+    """`turns` with a style's instructions at the end of the system's words, or before all else."""
+    first = dict(turns[0]) if turns and isinstance(turns[0], Mapping) else {}
+    said = first.get("content")
+    if first.get("role") in ("system", "developer") and isinstance(said, str):
+        return [{**first, "content": f"{said}\n\n{style.instructions}"}, *turns[1:]]
+    return [{"role": "system", "content": style.instructions}, *turns]

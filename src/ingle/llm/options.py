@@ -56,7 +56,8 @@ class ChatOptions(GenerateOptions, total=False):
     reasoning: "low", "medium", "high", or True/False ("on"/"off"), where the chat template takes
     it. reasoning_budget: at most so many tokens of reasoning, after which the answer begins; with
     max_tokens, a quarter of these is kept for it. chat_template_kwargs: other variables that the
-    template names, as in transformers and vLLM.
+    template names, as in transformers and vLLM. style: "structured" asks for an answer in four
+    parts and holds it to them, in Markdown or, with format="json", in JSON.
 
     tools: Python functions, or declarations in OpenAI's shape (`ingle.chat.tools.Tool.of`).
     tool_choice: "auto", "none", "required" or a tool's name. Calls of functions are made and
@@ -66,6 +67,7 @@ class ChatOptions(GenerateOptions, total=False):
 
     reasoning: str | bool | None
     reasoning_budget: int | None
+    style: str | None
     tools: Sequence[Any] | None
     tool_choice: Any
     max_turns: int | None
