@@ -112,7 +112,7 @@ class Collection:
     def _resume(self, part: Path, job: dict[str, str]) -> int:
         """Windows that an interrupted attempt finished; 0 where there is none of this job."""
         try:
-            with np.load(part, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(part.read_bytes()), allow_pickle=False) as arrays:
                 stated = json.loads(str(arrays["job"]))
                 done = int(stated.pop("done"))
                 if stated != job or done < 0:

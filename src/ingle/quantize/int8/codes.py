@@ -59,10 +59,10 @@ def parameters(
 def from_range(low: Floats, high: Floats, symmetric: bool) -> tuple[Floats, Floats]:
     """Scale and zero point; a range of nothing has scale 1."""
     if symmetric:
-        scale = np.maximum(-low, high) / np.float32(127.5)
+        scale: Floats = (np.maximum(-low, high) / np.float32(127.5)).astype(np.float32)
         zero: Floats = np.zeros(scale.shape, np.float32)
     else:
-        scale = (high - low) / np.float32(255)
+        scale = ((high - low) / np.float32(255)).astype(np.float32)
         safe = np.where(scale > 0, scale, 1)
         zero = np.clip(np.rint(-128 - low / safe), -128, 127).astype(np.float32)
     return np.where(scale > 0, scale, 1).astype(np.float32), zero
