@@ -293,7 +293,7 @@ def test_a_recipient_stands_anywhere(spelled: str) -> None:
         (
             "<|channel|>commentary?<|message|>a<|end|>",
             [("commentary", None, "a")],
-            {rules.BAD_CHANNEL},
+            {rules.BAD_CHANNEL, rules.STRAY_WORDS},
         ),
         (
             "<|channel|>commentary to=assistant<|channel|>analysis<|message|>a<|end|>",

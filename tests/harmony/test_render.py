@@ -24,7 +24,7 @@ EXAMPLES = int(os.environ.get("INGLE_EXAMPLES", "2000"))
 _FRAGMENTS = (
     "a", "Hello", " world", " ", "\n", "\n\n", "\r\n", "  ", "null", "é", "日本語", "🎉", "\t",
     "'s", "<|start|>", "<|end|>", "<|channel|>final", "<|constrain|>json", "<|message|>", "system",
-    "//", '{"a": 1}', '"', "\\", "to=functions.f", "# Tools", "\u2028", "-", "int main() {\n  x;\n}\n",
+    "//", '{"a": 1}', '"', "\\", "to=functions.f", "# Tools", "\u2028", "-", "main() {\n x;\n}\n",
 )  # fmt: skip
 texts = st.lists(st.sampled_from(_FRAGMENTS), max_size=4).map("".join) | st.text(max_size=12)
 names = st.sampled_from(["f", "get_weather", "a-b", "x.y", "zeta", "functions", "é", ""])
