@@ -55,35 +55,49 @@ struct Attend : Step {
     const float* sinks;
     bool quantizes;  // its own columns; else a step of its own follows
     void run(const Frame& f, int thread) override {
-        const int64_t n = rows(f) * s.num_kv_heads;
+        const int64_t blocks = (rows(f) + kAttendRows - 1) / kAttendRows, n = blocks * s.num_kv_heads;
         // Later tokens see more keys: with many rows everything is handed out dynamically.
-        share(f, thread, n, 1, n > 4 * s.num_kv_heads ? 0 : 4, [&](int64_t begin, int64_t end) {
+        share(f, thread, n, 1, blocks > 1 ? 0 : 4, [&](int64_t begin, int64_t end) {
             for (int64_t i = begin; i < end; ++i)
-                one(f, n / s.num_kv_heads - 1 - i / s.num_kv_heads, static_cast<int>(i % s.num_kv_heads));
+                block(f, blocks - 1 - i / s.num_kv_heads, static_cast<int>(i % s.num_kv_heads));
         });
     }
-    void one(const Frame& f, int64_t r, int kv_head) const {
+    // Rows of a block, in runs of consecutive positions of one sequence.
+    void block(const Frame& f, int64_t index, int kv_head) const {
+        const BatchView& b = f.batch;
+        const int64_t end = std::min((index + 1) * kAttendRows, rows(f));
+        for (int64_t r = index * kAttendRows, next; r < end; r = next) {
+            for (next = r + 1; next < end && b.sequences[next] == b.sequences[r] &&
+                               b.positions[next] == b.positions[next - 1] + 1;) ++next;
+            consecutive(f, r, next - r, kv_head);
+        }
+    }
+    void consecutive(const Frame& f, int64_t r, int64_t count, int kv_head) const {
         const int heads = s.num_heads / s.num_kv_heads;
         const int64_t width = static_cast<int64_t>(heads) * s.head_dim, first = kv_head * width;
         const KvGroup& g = f.batch.groups[s.group];
         const int64_t offset = s.layer * g.num_pages * g.page_floats +
                                static_cast<int64_t>(kv_head) * s.head_dim * kPageTokens;
-        const int64_t last = f.batch.positions[r];
         AttendArgs a;
         a.q = row(qkv, r) + first;
+        a.out = row(out, r) + first;
+        a.q_stride = qkv.stride;
+        a.out_stride = out.stride;
+        a.num_rows = static_cast<int>(count);
+        a.last = f.batch.positions[r];
+        a.window = s.window;
         a.pages = g.page_tables + f.batch.sequences[r] * g.table_width;
         a.keys = g.keys + offset;
         a.values = g.values + offset;
         a.page_stride = g.page_floats;
-        a.first = s.window && last >= s.window ? last - s.window + 1 : 0;
-        a.last = last;
         a.sinks = sinks ? sinks + static_cast<int64_t>(kv_head) * heads : nullptr;
-        a.out = row(out, r) + first;
         a.scale = s.scale;
         a.heads = heads;
         a.head_dim = s.head_dim;
         f.kernels.attend(a);
-        if (quantizes) quantize(f.kernels, a.out, out, r, first, width);
+        if (!quantizes) return;
+        for (int64_t i = r; i < r + count; ++i)
+            quantize(f.kernels, row(out, i) + first, out, i, first, width);
     }
 };
 

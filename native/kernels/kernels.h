@@ -21,19 +21,23 @@ struct Q8Rows {
     int64_t columns;
 };
 
-// One query token against the cached keys and values of one KV head.
+// Query tokens at consecutive positions of one sequence against the cached keys and values of one
+// KV head; row r sees positions up to last + r, at most `window` of them if that is not 0.
 struct AttendArgs {
-    const float* q;          // (heads, head_dim): the query heads that share this KV head
+    const float* q;          // row r: q + r * q_stride, (heads, head_dim): heads of this KV head
+    float* out;              // row r: out + r * out_stride, (heads, head_dim)
+    int64_t q_stride, out_stride;
+    int num_rows;            // at most kAttendRows
+    int64_t last, window;
     const int32_t* pages;    // page of absolute positions [64 p, 64 p + 64)
     const float* keys;       // page p: keys + p * page_stride, (head_dim, 64)
     const float* values;     // page p: values + p * page_stride, (64, head_dim)
     int64_t page_stride;     // floats from one page to the next
-    int64_t first, last;     // visible absolute positions, both included
     const float* sinks;      // (heads,) or null
-    float* out;              // (heads, head_dim)
     float scale;
     int heads, head_dim;     // head_dim % 16 == 0, at most 256
 };
+constexpr int kAttendRows = 8;
 
 enum class Activation : int { Silu, ClampedSwiglu, GeluTanh, Count };
 enum class Routing : int { SoftmaxOfTopK, TopKOfSoftmax };
