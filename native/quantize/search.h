@@ -2,6 +2,7 @@
 // The error that is made small is sum w (x - decoded)^2, with the stored scales, not ideal ones.
 #pragma once
 #include <limits>
+#include <utility>
 
 #include "quantize/codec.h"
 
@@ -63,20 +64,28 @@ Fit descend(const float* x, const float* w, int n, float scale, float offset) {
     return best;
 }
 
+constexpr int kStarts = 5;
+
 // The best scale of a sub-block without offset; both signs, since levels are not symmetric.
 template <class Levels>
 Fit fit_symmetric(const float* x, const float* w, int n) {
     float max = 0.0f;
     for (int i = 0; i < n; ++i) max = std::fabs(x[i]) > max ? std::fabs(x[i]) : max;
-    Fit best{0.0f, 0.0f, std::numeric_limits<float>::infinity()};
     if (!(max > 0)) return {0.0f, 0.0f, 0.0f};
     constexpr float kReach = -Levels::kLow;  // the longer end
+    Fit starts[kStarts];
     for (int sign = -1; sign <= 1; sign += 2)
-        for (int t = -4; t <= 12; ++t) {  // from a quarter beyond the end to far short of it
+        for (int t = -4; t <= 12; ++t) {  // from a sixth beyond the end to half of it
             const float scale = sign * max / kReach * (1.0f - 0.04f * t);
-            const Fit fit = descend<Levels, false, false>(x, w, n, scale, 0.0f);
-            if (fit.error < best.error) best = fit;
+            Fit fit = solve_scale(moments<Levels>(x, w, n, 1.0f / scale, 0.0f));
+            for (Fit& kept : starts)
+                if (fit.error < kept.error) std::swap(fit, kept);
         }
+    Fit best;
+    for (const Fit& start : starts) {
+        const Fit fit = descend<Levels, false, false>(x, w, n, start.scale, 0.0f);
+        if (fit.error < best.error) best = fit;
+    }
     return best;
 }
 
@@ -91,16 +100,26 @@ Fit fit_affine(const float* x, const float* w, int n) {
     if (kFloorOnly && min > 0) min = 0;
     if (max <= min) return {0.0f, min, 0.0f};
     constexpr float kTop = Levels::kHigh;
-    constexpr int kSteps = kTop <= 3 ? 9 : 6;
+    constexpr int kSteps = kTop <= 3 ? 9 : kTop <= 15 ? 6 : 3;
     const float cut = (max - min) * (kTop <= 3 ? 0.06f : 0.03f);
-    Fit best;
+    Fit starts[kStarts];  // the best guesses after one step; only these descend further
     for (int low = -1; low < kSteps; ++low)
         for (int high = -1; high < kSteps; ++high) {
-            const float offset = min + cut * low, scale = (max - cut * high - offset) / kTop;
+            float offset = min + cut * low;
+            const float scale = (max - cut * high - offset) / kTop;
             if (!(scale > 0)) continue;
-            const Fit fit = descend<Levels, true, kFloorOnly>(x, w, n, scale, kFloorOnly && offset > 0 ? 0.0f : offset);
-            if (fit.scale > 0 && fit.error < best.error) best = fit;
+            if (kFloorOnly && offset > 0) offset = 0.0f;
+            Fit fit = solve_affine(moments<Levels>(x, w, n, 1.0f / scale, offset), kFloorOnly);
+            if (!(fit.scale > 0)) continue;
+            for (Fit& kept : starts)
+                if (fit.error < kept.error) std::swap(fit, kept);
         }
+    Fit best;
+    for (const Fit& start : starts) {
+        if (!(start.scale > 0)) continue;
+        const Fit fit = descend<Levels, true, kFloorOnly>(x, w, n, start.scale, start.offset);
+        if (fit.scale > 0 && fit.error < best.error) best = fit;
+    }
     return best.scale > 0 ? best : Fit{0.0f, kFloorOnly && min > 0 ? 0.0f : min, 0.0f};
 }
 
