@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -71,14 +72,23 @@ class CompressedFile(SafetensorsFile):
     """
 
     def __init__(self, file: SafetensorsFile) -> None:
-        self.path, self.metadata, self._maps = file.path, file.metadata, file._maps
-        self._stored = file.tensors
+        self.path, self.metadata = file.path, file.metadata
+        self._file, self._stored = file, file.tensors
         shown: dict[str, TensorInfo] = {}
         for name, info in file.tensors.items():
             if name.rpartition(".")[2] in _PARTS:
                 continue
             shown[name] = self._widened(name, info) if info.format == "I8" else info
         self.tensors: Mapping[str, TensorInfo] = MappingProxyType(shown)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of the model."""
+        return self._file.files
+
+    def release(self) -> None:
+        """Let go of memory that was read so far."""
+        self._file.release()
 
     @property
     def int8_names(self) -> list[str]:
@@ -89,8 +99,8 @@ class CompressedFile(SafetensorsFile):
         """As `SafetensorsFile.read`; INT8 weights are decoded, row by row, to F32."""
         info = self._stored.get(name)
         if info is None or info.format != "I8":
-            return super().read(name)
-        codes = super().read(name).view(np.int8)
+            return self._file.read(name)
+        codes = self._file.read(name).view(np.int8)
         scale = self._values(name, SCALE)
         out = np.empty(info.shape, np.float32)
         grouped = out.reshape(*scale.shape, -1)
@@ -107,7 +117,7 @@ class CompressedFile(SafetensorsFile):
             return None
         scale = self._values(name, INPUT_SCALE).reshape(-1)
         zero = f"{module}.{INPUT_ZERO_POINT}"
-        point = super().read(zero).view(np.int8).reshape(-1) if zero in self._stored else [0]
+        point = self._file.read(zero).view(np.int8).reshape(-1) if zero in self._stored else [0]
         return float(scale[0]), float(point[0])
 
     def _widened(self, name: str, info: TensorInfo) -> TensorInfo:
@@ -125,7 +135,7 @@ class CompressedFile(SafetensorsFile):
     def _values(self, name: str, part: str) -> NDArray[np.float32]:
         stored = name.removesuffix("weight") + part
         info = self._stored[stored]
-        raw = super().read(stored)
+        raw = self._file.read(stored)
         values = decode(FORMATS[info.format], np.ascontiguousarray(raw)).reshape(info.shape)
         if not np.isfinite(values).all():
             raise FileFormatError(f"{self.path}: tensor {quoted(stored)}", "it must be finite")
@@ -137,7 +147,7 @@ class CompressedFile(SafetensorsFile):
         if info.format != "I8" or info.shape != shape:
             rule = f"zero points must be I8 {shape}, but got {info.format} {info.shape}"
             raise FileFormatError(f"{self.path}: tensor {quoted(stored)}", rule)
-        return super().read(stored).view(np.int8).reshape(shape).astype(np.float32)
+        return self._file.read(stored).view(np.int8).reshape(shape).astype(np.float32)
 
 
 def _arguments(group: Any, name: str, where: str) -> Mapping[str, Any] | None:
