@@ -23,8 +23,8 @@ from ingle.evaluate.divergence import Softmax
 from ingle.formats.packed import pack
 from ingle.llm import LLM
 
-CHOICES = [("head", "q4"), ("head", "q4_0"), ("head", "q4_1"), ("attention", "q4")]
-CHOICES += [("attention", "q4_0"), ("both", "q4")]
+CHOICES = [("head", "q5"), ("head", "q4"), ("head", "q4_0"), ("head", "q4_1"), ("attention", "q4")]
+CHOICES += [("attention", "q4_0"), ("attention", "q5"), ("both", "q5"), ("both", "q4")]
 WINDOW = 512
 PRICE = Path(__file__).parents[1] / "src" / "ingle" / "formats" / "packed" / "price.json"
 

@@ -9,6 +9,7 @@ namespace {
 constexpr TileFacts kFacts[kWeightTypes] = {
     {"F32", 0, 0, 0, 4},     {"F16", 0, 0, 0, 2},     {"BF16", 0, 0, 0, 2},
     {"Q8_0", 512, 32, 0, 0}, {"Q4_0", 256, 32, 0, 0}, {"Q4_1", 256, 32, 32, 0},
+    {"Q5_0", 320, 32, 0, 0}, {"Q5_1", 320, 32, 32, 0},
     {"IQ4_NL", 256, 32, 0, 0}, {"MXFP4", 256, 16, 0, 0},
 };
 
@@ -49,7 +50,9 @@ float float_value(WeightType type, const uint8_t* p) {
 float block_value(WeightType type, int code, float scale, float minimum) {
     switch (type) {
         case WeightType::Q4_0: return scale * static_cast<float>(code - 8);
-        case WeightType::Q4_1: return scale * static_cast<float>(code) + minimum;
+        case WeightType::Q4_1:
+        case WeightType::Q5_1: return scale * static_cast<float>(code) + minimum;
+        case WeightType::Q5_0: return scale * static_cast<float>(code - 16);
         case WeightType::IQ4_NL: return scale * static_cast<float>(kIq4[code]);
         case WeightType::MXFP4: return scale * static_cast<float>(kE2m1Doubled[code]);
         default: return scale * static_cast<float>(static_cast<int8_t>(code));
@@ -96,6 +99,7 @@ void Matrix::decode_row(int64_t row, float* out) const {
             } else {
                 const uint8_t both = quants[j % 16 / 4 * 64 + r * 4 + j % 4];
                 code = j < 16 ? both & 15 : both >> 4;
+                if (f.quant_bytes == 320) code |= (quants[256 + 4 * r + j / 8] >> j % 8 & 1) << 4;
             }
             out[b * kBlock + j] = block_value(type, code, scale, minimum);
         }

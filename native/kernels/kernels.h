@@ -5,7 +5,7 @@
 
 namespace ingle {
 
-enum class WeightType : int { F32, F16, BF16, Q8_0, Q4_0, Q4_1, IQ4_NL, MXFP4, Count };
+enum class WeightType : int { F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4, Count };
 constexpr int kWeightTypes = static_cast<int>(WeightType::Count);
 constexpr int kTileRows = 16;
 constexpr int kBlock = 32;       // columns that share a scale

@@ -10,10 +10,11 @@
 constexpr Kernels kTable = {
     kIsa,
     {nullptr, nullptr, nullptr, q8_matmul<TypeQ8_0>, q8_matmul<TypeQ4_0>, q8_matmul<TypeQ4_1>,
-     q8_matmul<TypeIQ4_NL>, q8_matmul<TypeMXFP4>},
+     q8_matmul<TypeQ5_0>, q8_matmul<TypeQ5_1>, q8_matmul<TypeIQ4_NL>, q8_matmul<TypeMXFP4>},
     {f32_matmul<AsFloat<FloatF32>>, f32_matmul<AsFloat<FloatF16>>, f32_matmul<AsFloat<FloatBF16>>,
      f32_matmul<BlockAsFloat<TypeQ8_0>>, f32_matmul<BlockAsFloat<TypeQ4_0>>,
-     f32_matmul<BlockAsFloat<TypeQ4_1>>, f32_matmul<BlockAsFloat<TypeIQ4_NL>>,
+     f32_matmul<BlockAsFloat<TypeQ4_1>>, f32_matmul<BlockAsFloat<TypeQ5_0>>,
+     f32_matmul<BlockAsFloat<TypeQ5_1>>, f32_matmul<BlockAsFloat<TypeIQ4_NL>>,
      f32_matmul<BlockAsFloat<TypeMXFP4>>},
     rms_norm,
     quantize_row,

@@ -45,6 +45,24 @@ struct TypeQ4_1 : TypeQ4_0 {
     static constexpr int kOffset = 0;
 };
 
+struct TypeQ5_0 {  // nibbles, then for each row 32 fifth bits
+    static constexpr int kQuantBytes = 320, kScaleBytes = 2;
+    static constexpr bool kSigned = false, kAffine = false;
+    static constexpr int kOffset = 16;
+    static INLINE void groups(const uint8_t* p, int g, B& low, B& high) {
+        nibble_groups(p, g, low, high);
+        const B fifth = b_load(p + 256);
+        low = b_or_fifth(low, fifth, g);
+        high = b_or_fifth(high, fifth, g + 4);
+    }
+    static INLINE F scale(const uint8_t* p) { return f_load_f16(p); }
+};
+
+struct TypeQ5_1 : TypeQ5_0 {
+    static constexpr bool kAffine = true;
+    static constexpr int kOffset = 0;
+};
+
 struct TypeIQ4_NL : TypeQ4_0 {
     static constexpr bool kSigned = true;
     static constexpr int kOffset = kBiasedSigned ? 128 : 0;

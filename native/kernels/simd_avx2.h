@@ -105,6 +105,19 @@ INLINE B b_lookup(const uint8_t* table16, B codes) {
     const __m256i t = _mm256_broadcastsi128_si256(load16(table16));
     return {_mm256_shuffle_epi8(t, codes.a), _mm256_shuffle_epi8(t, codes.b)};
 }
+// codes, raised by 16 where bit 4 g + j of word r is set, for byte 4 r + j
+INLINE __m256i or_fifth(__m256i codes, __m256i words, int g) {
+    const __m256i spread = _mm256_add_epi8(
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)),
+        _mm256_set1_epi8(static_cast<char>(g / 2)));
+    const __m256i bits = _mm256_set1_epi32(g % 2 ? static_cast<int>(0x80402010u) : 0x08040201);
+    const __m256i kept = _mm256_and_si256(_mm256_shuffle_epi8(words, spread), bits);
+    const __m256i set = _mm256_cmpeq_epi8(kept, bits);
+    return _mm256_or_si256(codes, _mm256_and_si256(set, _mm256_set1_epi8(16)));
+}
+INLINE B b_or_fifth(B codes, B words, int g) {
+    return {or_fifth(codes.a, words.a, g), or_fifth(codes.b, words.b, g)};
+}
 INLINE __m256i four_columns(const int8_t* a) {
     int32_t word;
     __builtin_memcpy(&word, a, 4);

@@ -76,6 +76,15 @@ INLINE B b_lookup(const uint8_t* table16, B codes) {
     const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table16));
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), codes);
 }
+// codes, raised by 16 where bit 4 g + j of word r is set, for byte 4 r + j
+INLINE B b_or_fifth(B codes, B words, int g) {
+    const B spread = _mm512_add_epi8(
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)),
+        _mm512_set1_epi8(static_cast<char>(g / 2)));
+    const B bits = _mm512_set1_epi32(g % 2 ? static_cast<int>(0x80402010u) : 0x08040201);
+    const __mmask64 set = _mm512_test_epi8_mask(_mm512_shuffle_epi8(words, spread), bits);
+    return _mm512_or_si512(codes, _mm512_maskz_set1_epi8(set, 16));
+}
 INLINE I four_columns(const int8_t* a) {
     int32_t word;
     __builtin_memcpy(&word, a, 4);

@@ -82,6 +82,10 @@ INLINE B b_load(const uint8_t* p) { BYTES(p[i]); }
 INLINE B b_low(B x) { BYTES(x.v[i] & 15); }
 INLINE B b_high(B x) { BYTES(x.v[i] >> 4); }
 INLINE B b_bias(B x) { return x; }
+// codes, raised by 16 where bit 4 g + j of word r is set, for byte 4 r + j
+INLINE B b_or_fifth(B codes, B words, int g) {
+    BYTES(codes.v[i] | (words.v[i / 4 * 4 + g / 2] >> (g % 2 * 4 + i % 4) & 1) << 4);
+}
 INLINE B b_lookup(const uint8_t* table16, B codes) { BYTES(table16[codes.v[i]]); }
 #undef BYTES
 INLINE I dot_u8(I acc, B w, const int8_t* a) {

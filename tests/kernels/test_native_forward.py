@@ -22,7 +22,7 @@ SHAPES: list[dict[str, Any]] = [
     {"hidden": 288, "intermediate": 416, "heads": 8, "kv_heads": 2, "head_dim": 48, "vocab": 257},
     {"hidden": 64, "intermediate": 96, "heads": 10, "kv_heads": 2, "head_dim": 16, "layers": 1},
 ]
-FORMATS = ["Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4", "F16", "F32", "BF16", "Q5_1"]
+FORMATS = ["Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4", "F16", "F32", "BF16", "Q5_0", "Q5_1"]
 
 
 def random_ids(count: int) -> list[int]:

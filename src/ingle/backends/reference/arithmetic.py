@@ -21,7 +21,7 @@ from ingle.ops.protocol import GPT_OSS_ALPHA, GPT_OSS_LIMIT
 _BLOCK = 32
 _LANES = 16
 # Formats the native kernels multiply with 8-bit activations; the others take float ones.
-_MULTIPLIED_AS_INT8 = ("Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4")
+_MULTIPLIED_AS_INT8 = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4")
 _E2M1_DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
 _IQ4 = np.array(
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32
@@ -354,6 +354,10 @@ def _integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Float
         return blocks[..., 2:].view(np.int8).astype(np.float32), scales, None
     if name == "Q4_1":
         return _nibbles(blocks[..., 4:]).astype(np.float32), scales, _half(blocks[..., 2:4])
+    if name in ("Q5_0", "Q5_1"):
+        fifth = np.unpackbits(blocks[..., -20:-16], axis=-1, bitorder="little")
+        codes = (_nibbles(blocks[..., -16:]) + 16 * fifth).astype(np.float32)
+        return (codes - 16, scales, None) if name == "Q5_0" else (codes, scales, _half(blocks[..., 2:4]))
     nibbles = _nibbles(blocks[..., 2:])
     codes = _IQ4[nibbles] if name == "IQ4_NL" else nibbles.astype(np.float32) - 8
     return codes, scales, None

@@ -25,7 +25,7 @@ from ingle.formats.writer import TensorSpec, gguf_header
 from ingle.numerics import FORMATS, decode
 
 # What a person asks for -> format. Names of formats that have tiles are taken too.
-CHOICES = {"q8": "Q8_0", "q6": "Q6_K", "q5": "Q5_1", "q4": "IQ4_NL"}
+CHOICES = {"q8": "Q8_0", "q6": "Q6_K", "q5": "Q5_0", "q4": "IQ4_NL"}
 _KEY = "ingle.packed."  # of metadata: "ingle.packed.head" = "IQ4_NL"
 _ATTENTION = re.compile(r"blk\.\d+\.attn_(q|k|v|qkv|output)\.weight")
 _HEAD, _EMBEDDING = "output.weight", "token_embd.weight"
