@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +34,12 @@ def serve(
     cache_ram: Annotated[
         str, typer.Option(metavar="SIZE", help="More memory for prompts that begin alike.")
     ] = "512MiB",
+    cache_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where they are kept across restarts.")
+    ] = None,
+    cache_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Of DIR, at most, for each model.")
+    ] = "4GiB",
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads; every usable core.")
     ] = None,
@@ -40,7 +47,8 @@ def serve(
     """Serve models to clients of OpenAI's API, many at once."""
     from ingle.cli.serve import serve as run
 
-    run(models or [], host, port, context, parallel, cache_ram, threads)
+    kept = None if cache_dir is None else (cache_dir, cache_size)
+    run(models or [], host, port, context, parallel, cache_ram, kept, threads)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from ingle import hub
+from ingle import __version__, hub
 from ingle.backends import make_backend
 from ingle.chat.message import Message
 from ingle.errors import IngleError, UnsupportedError
@@ -36,7 +36,7 @@ from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
 from ingle.models import load_model
 from ingle.ops import TokenConstraint
-from ingle.runtime import Engine, EngineLoop, Terms, common_prefix
+from ingle.runtime import Engine, EngineLoop, PrefixStore, Terms, common_prefix, fingerprint
 from ingle.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 4096
@@ -128,6 +128,8 @@ class LLM:
         context = context or min(DEFAULT_CONTEXT, limit)
         self.engine = Engine(loaded, self.backend, context, parallel, prefix_cache)
         self.engine.turn_ids = turn_ids(self.tokenizer)
+        self._arithmetic = (backend, emulate, exact, num_experts_per_tok, __version__)
+        self._prefixes: PrefixStore | None = None
         self._running: WeakSet[AsyncStream] = WeakSet()
         self.load_s = perf_counter() - started
 
@@ -265,6 +267,9 @@ class LLM:
             loop.close()
         if worker is not None:
             worker.shutdown()
+        if self._prefixes is not None:
+            self._prefixes.close()
+            self._prefixes = None
         for part in ("engine", "backend", "_source"):
             self.__dict__.pop(part, None)
 
@@ -324,6 +329,14 @@ class LLM:
         ids = one[: common_prefix(one, other)]
         if ids:
             self._loop.warm(list(ids))
+
+    def keep_prefixes(self, folder: Path, limit_bytes: int) -> None:
+        """Keeps what prompts began with on disk too, across restarts. Raises IngleError."""
+        opened = self._source.container.path
+        files = [opened] if opened.is_file() else sorted(opened.glob("*.safetensors"))
+        settings = (self.backend.name, self._arithmetic, self.engine.store.layout.groups)
+        self._prefixes = PrefixStore(folder, limit_bytes, fingerprint(files, settings))
+        self.engine.keep_prefixes(self._prefixes)
 
     def status(self) -> Mapping[str, Any]:
         """What is running, waiting and kept."""

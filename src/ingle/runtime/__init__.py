@@ -4,6 +4,7 @@ from ingle.runtime.engine import Engine
 from ingle.runtime.logprobs import TokenLogprobs
 from ingle.runtime.loop import EngineLoop
 from ingle.runtime.prefix import common_prefix
+from ingle.runtime.prefix_store import PrefixStore, fingerprint
 from ingle.runtime.request import FinishReason, Request, SamplingParams
 from ingle.runtime.task import Progress
 from ingle.runtime.terms import BusyError, DeadlineError, Terms
@@ -14,10 +15,12 @@ __all__ = [
     "Engine",
     "EngineLoop",
     "FinishReason",
+    "PrefixStore",
     "Progress",
     "Request",
     "SamplingParams",
     "Terms",
     "TokenLogprobs",
     "common_prefix",
+    "fingerprint",
 ]

@@ -18,6 +18,7 @@ from ingle.ops import Backend, KvLayout, Model
 from ingle.runtime.kv import KvPool, check_context
 from ingle.runtime.pages import PagePool
 from ingle.runtime.prefix import PrefixIndex
+from ingle.runtime.prefix_store import PrefixStore
 from ingle.runtime.request import Request
 from ingle.runtime.scheduler import Scheduler
 from ingle.runtime.task import Generation, Progress, Scoring, Task, Warming
@@ -115,6 +116,21 @@ class Engine:
         """Computes one batch of what was submitted; False if nothing wants to run."""
         with self._step:
             return self.scheduler.step()
+
+    def keep_prefixes(self, store: PrefixStore) -> None:
+        """Prefixes are on disk too from now on."""
+        self.scheduler.store = store
+
+    @property
+    def saving(self) -> bool:
+        """Whether prefixes are to be written that are not on disk yet."""
+        store = self.scheduler.store
+        return store is not None and not store.failed and self.index.unsaved() is not None
+
+    def save_prefix(self) -> bool:
+        """Has one prefix written; for when nothing else is to be done. False if all are."""
+        with self._step:
+            return self.scheduler.save_prefix()
 
     def check(self, request: Request) -> None:
         """Raise IngleError for a request that this model or its context cannot take."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from threading import Event, Thread
+from time import monotonic, sleep
 
 from ingle.errors import IngleError
 from ingle.runtime.engine import Engine
@@ -17,6 +18,7 @@ from ingle.runtime.task import Generation, Progress, Task, Warming
 from ingle.runtime.terms import USUAL, BusyError, Terms
 
 _LOOK_S = 0.1  # between looks for deadlines while no task wants to run
+_SAVE_S = 10.0  # at most, at the end, for prefixes that are not on disk yet
 
 # Tokens drawn since the last call, whether that is all, and what went wrong. It must not block.
 Listener = Callable[[list[int], bool, BaseException | None], None]
@@ -91,12 +93,23 @@ class EngineLoop:
             self._obey()
             advanced = self._engine.step()
             self._deliver()
-            if not advanced and not self._orders:
-                self._wake.wait(_LOOK_S if self._live else None)
+            if not advanced and not self._orders and not self._engine.save_prefix():
+                self._wake.wait(self._pause_s())
         self._obey()
         for task in self._live:
             self._engine.cancel(task)
         self._deliver()
+        self._save()
+
+    def _pause_s(self) -> float | None:
+        """How long nothing need be looked at: for ever, unless deadlines or the disk are to be."""
+        return _LOOK_S if self._live or self._engine.saving else None
+
+    def _save(self) -> None:
+        until = monotonic() + _SAVE_S
+        while self._engine.saving and monotonic() < until:
+            if not self._engine.save_prefix():
+                sleep(0.01)
 
     def _obey(self) -> None:
         while self._orders:

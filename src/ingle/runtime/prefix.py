@@ -8,7 +8,7 @@ requests, or who else holds a page.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ingle.ops import PAGE_TOKENS
@@ -27,6 +27,7 @@ class Node:
     pages: list[int]
     depth: int
     used: int = 0
+    saved: int = 0  # pages of it that were saved elsewhere
     children: dict[Tokens, Node] = field(default_factory=dict)
 
 
@@ -56,6 +57,54 @@ class PrefixIndex:
         for node in path[: -(-position // PAGE_TOKENS)]:
             node.used = self._clock
         return position, [node.pages for node in path]
+
+    def reach(self, kind: Hashable, ids: Sequence[int]) -> int:
+        """How many of `ids` can be resumed behind; nothing counts as used."""
+        return self._resumable(*self._walk(kind, ids))
+
+    def unsaved(self) -> tuple[Node, Hashable] | None:
+        """A node with more pages than were saved of it, none before it; None if there is none."""
+        for kind, root in self._roots.items():
+            waiting = list(root.children.values())
+            while waiting:
+                node = waiting.pop()
+                if node.saved < _num_pages(node):
+                    return node, kind
+                waiting += node.children.values()
+        return None
+
+    def grow(
+        self,
+        kind: Hashable,
+        path: Sequence[Tokens],
+        wanted: set[tuple[int, int]],
+        load: Callable[[int, int], int | None],
+    ) -> None:
+        """Takes in pages from elsewhere along a path, as far as `load` has them.
+
+        load: is told index and group, and gives a page that the caller holds for the index.
+        wanted: (group, index) of windows.
+        """
+        self._clock += 1
+        node = self._roots.setdefault(kind, Node((), None, [], 0))
+        for index, tokens in enumerate(path):
+            child = node.children.get(tokens)
+            if child is None:
+                child = Node(tokens, node, [NO_PAGE] * len(self._windows), index)
+                node.children[tokens] = child
+                self._nodes.add(child)
+            child.used = self._clock
+            for g, window in enumerate(self._windows):
+                if child.pages[g] != NO_PAGE or (window and (g, index) not in wanted):
+                    continue
+                page = load(index, g)
+                if page is None:
+                    if not window or _num_pages(child) == 0:
+                        self._remove(child)
+                    return
+                child.pages[g] = page
+            child.saved = max(child.saved, _num_pages(child))
+            node = child
 
     def insert(
         self,
@@ -215,6 +264,10 @@ class PrefixIndex:
                     self._pool.drop(group, page)
 
 
+def _num_pages(node: Node) -> int:
+    return sum(page != NO_PAGE for page in node.pages)
+
+
 def _covers(node: Node, other: Node) -> bool:
     return all(a != NO_PAGE or b == NO_PAGE for a, b in zip(node.pages, other.pages, strict=True))
 
@@ -225,7 +278,7 @@ def _nearest(children: Iterable[Node], tokens: Tokens) -> tuple[Node | None, int
     near: Node | None = None
     for child in children:
         common = common_prefix(child.tokens, tokens)
-        rank = (common, sum(page != NO_PAGE for page in child.pages))
+        rank = (common, _num_pages(child))
         if common and rank > best:
             best, near = rank, child
     return near, best[0]

@@ -20,6 +20,7 @@ from ingle.ops import PAGE_TOKENS, Backend, Batch, Model
 from ingle.runtime.line import Line
 from ingle.runtime.pages import PagePool, PageTable
 from ingle.runtime.prefix import PrefixIndex
+from ingle.runtime.prefix_store import PrefixStore
 from ingle.runtime.task import SNAPSHOT_TOKENS, Task
 from ingle.runtime.terms import BusyError, DeadlineError
 
@@ -45,6 +46,7 @@ class Scheduler:
     ) -> None:
         self.index = index
         self.max_running, self.max_waiting = max_running, max_waiting
+        self.store: PrefixStore | None = None  # prefixes on disk
         self.running: list[Task] = []
         self.line = Line()
         self._parked: list[Task] = []  # sent back while their readers are behind
@@ -99,6 +101,17 @@ class Scheduler:
             task.spent(seconds)
         return True
 
+    def save_prefix(self) -> bool:
+        """Has one prefix written that is not on disk yet; False if there is none to write now."""
+        found = None if self.store is None else self.index.unsaved()
+        if found is None or self.store is None:
+            return False
+        node, kind = found
+        if not self.store.save(self._pool, node, kind):
+            return False
+        node.saved = sum(page >= 0 for page in node.pages)
+        return True
+
     def _admit(self) -> None:
         for task in [task for task in self._parked if task.wants]:
             self._parked.remove(task)
@@ -140,6 +153,9 @@ class Scheduler:
         task.table = PageTable(self._pool)
         task.computed = 0
         if task.reuses:
+            if self.store is not None:
+                kind = task.num_experts_per_tok
+                self.store.restore(self._pool, self.index, kind, task.ids[:-1])
             task.computed, pages = self.index.match(task.num_experts_per_tok, task.ids[:-1])
             task.table.adopt(pages, task.computed)
         task.started(task.computed)
