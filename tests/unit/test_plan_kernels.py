@@ -120,7 +120,7 @@ def test_a_format_that_was_not_measured() -> None:
 def test_rates_are_measured_through_the_backend() -> None:
     """Small widths: what is measured is small, that it is measured is not."""
     backend = CpuBackend(threads=1)
-    found = measure(backend, ["Q8_0", "MXFP4 experts"], 64, 64)
+    found = measure(backend, ["Q8_0", "MXFP4 experts"], 64, 64, 100_000)
     assert set(found.of) == {"Q8_0", "MXFP4 experts", ATTENTION, WINDOWED}
     for kernel in found.of.values():
         assert 1e6 < kernel.read_bytes_per_s < 1e13 and 1e6 < kernel.ops_per_s < 1e15
@@ -148,13 +148,13 @@ def test_rates_are_kept_beside_others(tmp_path: Path) -> None:
     assert machine.source == "measured"
 
 
-def test_the_mean_of_two_measurements_is_of_times() -> None:
-    one = Kernels({"Q8_0": Kernel(10e9, 1e12)}, 1e-6, 1e-4)
-    other = Kernels({"Q8_0": Kernel(30e9, 1e12), "F32": Kernel(1e9, 1e9, 5.0)}, 3e-6, 3e-4)
-    both = one.merged(other)
-    assert both.of["Q8_0"].read_bytes_per_s == pytest.approx(15e9)
-    assert both.of["F32"] == Kernel(1e9, 1e9, 5.0)
-    assert (both.layer_s, both.step_s) == pytest.approx((2e-6, 2e-4))
+def test_the_better_of_two_measurements_counts() -> None:
+    one = Kernels({"Q8_0": Kernel(10e9, 2e12)}, 1e-6, 3e-4)
+    other = Kernels({"Q8_0": Kernel(30e9, 1e12), "F32": Kernel(1e9, 1e9, 5.0)}, 3e-6, 1e-4)
+    best = one.best(other)
+    assert best.of == {"Q8_0": Kernel(30e9, 2e12), "F32": Kernel(1e9, 1e9, 5.0)}
+    assert (best.layer_s, best.step_s) == (1e-6, 1e-4)
+    assert best == other.best(one)
 
 
 json_values = st.recursive(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import random
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,7 +53,7 @@ from ingle.runtime.engine import CHUNK_TOKENS
 from ingle.runtime.kv import KvPool, KvSequence
 
 _PROMPT_TOKENS, _ANSWER_TOKENS = 512, 32
-_PROMPTS = 3  # of which the first warms
+_PROMPTS = 5  # of which the first warms; the best of the others counts, as in probes
 _SEED = 20250805
 _PROBE_S = 300  # no machine needs as long
 
@@ -77,7 +76,7 @@ def check(subject: Subject, seen: Outlook, folder: Path, as_json: bool) -> None:
     wanted = _Wanted.of(subject, seen.model)
     before = probe(wanted)
     trial = run(subject.path, context, subject.mapped, wanted.idle_bytes)
-    kernels = before.merged(probe(wanted))
+    kernels = before.best(probe(wanted))
     stored = read_rates(folder)
     rates = Rates(
         stored.read_bytes_per_s,
@@ -101,6 +100,7 @@ class _Wanted:
     names: tuple[str, ...]
     width: int
     inner: int
+    nbytes: int
     idle_bytes: int
 
     @classmethod
@@ -110,12 +110,14 @@ class _Wanted:
         inner = getattr(config, "moe_intermediate_size", 0) if model.num_local_experts else 0
         inner = inner or getattr(config, "intermediate_size", 0) or INNER
         kernels = {matrices.kernel for matrices in model.matrices} | set(model.copied_bytes)
-        return cls(tuple(sorted(kernels)), config.hidden_size, int(inner), idle_bytes(shape))
+        nbytes = sum(model.weights.values())
+        names = tuple(sorted(kernels))
+        return cls(names, config.hidden_size, int(inner), nbytes, idle_bytes(shape))
 
 
 def probe(wanted: _Wanted) -> Kernels:
     """Rates of the kernels now. IngleError when the process that measures them fails."""
-    sizes = (str(wanted.width), str(wanted.inner))
+    sizes = (str(size) for size in (wanted.width, wanted.inner, wanted.nbytes))
     command = [sys.executable, "-m", "ingle.plan.probe", *sizes, *wanted.names]
     try:
         ended = subprocess.run(command, capture_output=True, timeout=_PROBE_S, check=True)
@@ -180,9 +182,9 @@ def run(path: Path, context_tokens: int, mapped: bool = False, idle_bytes: int =
         load_s,
         0 if mapped else cold,
         prompt,
-        statistics.median(prompts[1:]),
+        min(prompts[1:]),
         answer,
-        statistics.median(tokens),
+        min(tokens),
         _touched(loaded, census, idle_bytes),
         memory_bytes,
         runtime_bytes,

@@ -67,7 +67,8 @@ class Anatomy:
     num_local_experts. dense_read_bytes: what every step reads besides. embedding_row_bytes: read
     per token. layer_flops: of a token through all layers' matrices; head_flops: to its logits.
     scratch_bytes: activations of a chunk. logits_bytes: of a token. rope_bytes: tables per
-    position of context. runtime_bytes: program, libraries, vocabulary.
+    position of context. runtime_bytes: program, libraries. header_bytes: of the file, vocabulary
+    and all, that stay in memory.
     kv_value_bytes: of a number in the cache. file_bytes: on disk.
     """
 
@@ -88,6 +89,7 @@ class Anatomy:
     logits_bytes: int
     rope_bytes: int
     runtime_bytes: int
+    header_bytes: int
     kv_value_bytes: int
     file_bytes: int
     max_context_tokens: int
@@ -131,6 +133,7 @@ def anatomy(subject: Subject, gpu: bool = False) -> Anatomy:
         logits_bytes=-(-model.vocab_size // 16) * 16 * 4,
         rope_bytes=census.rope_bytes(),
         runtime_bytes=GPU_RUNTIME_BYTES if gpu else CPU_RUNTIME_BYTES,
+        header_bytes=subject.header_bytes,
         kv_value_bytes=GPU_KV_BYTES if gpu else CPU_KV_BYTES,
         file_bytes=subject.file_bytes,
         max_context_tokens=model.max_position_embeddings,

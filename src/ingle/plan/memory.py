@@ -70,7 +70,7 @@ def plan_memory(model: Anatomy, context_tokens: int, batch: int = 1) -> MemoryPl
         "kv_sliding": kv[True],
         "activations": model.scratch_bytes + batch * model.logits_bytes,
         "prefix_snapshots": 0,
-        "runtime": model.runtime_bytes + context_tokens * model.rope_bytes,
+        "runtime": model.runtime_bytes + model.header_bytes + context_tokens * model.rope_bytes,
     }
     return MemoryPlan(categories, context_tokens, batch)
 

@@ -21,7 +21,7 @@ const ingle = (() => {
       ...kv,
       activations: model.scratch_bytes + batch * model.logits_bytes,
       prefix_snapshots: 0,
-      runtime: model.runtime_bytes + context * model.rope_bytes,
+      runtime: model.runtime_bytes + model.header_bytes + context * model.rope_bytes,
     };
   };
 

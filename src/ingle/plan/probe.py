@@ -7,10 +7,10 @@ now. It does not know real models, nor where rates are kept.
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +40,7 @@ from ingle.plan.kernels import ATTENTION, EXPERTS, WINDOWED, Kernel, Kernels, as
 CHUNK_TOKENS = 512  # of a prompt's step
 DENSE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4")
 STACKED = ("MXFP4",)
-_BEYOND_CACHE_BYTES = 128 << 20
+BEYOND_CACHE_BYTES = 128 << 20
 _VOCABULARY = 64
 WIDTH, INNER = 1024, 3072  # of a usual small model, where nothing else is known
 _EXPERTS, _EXPERTS_PER_TOK = 32, 4
@@ -88,7 +88,8 @@ class Probe:
         return ops.logits(x, self._norm, Linear(self._table))
 
     def seconds(self, tokens: int, start: int = 0, repeats: int = 3) -> float:
-        """Median of so many steps of `tokens` tokens from position `start`, after one to warm."""
+        """The best of so many steps of `tokens` tokens from position `start`, after one to warm:
+        what others do on the machine meanwhile only adds."""
         store = _Pages(KvLayout(self.attention_shapes), self.max_position_embeddings)
         draw = np.random.default_rng(_SEED)
         found = []
@@ -98,7 +99,7 @@ class Probe:
             begun = time.perf_counter()
             self._backend.forward(self, batch)
             found.append(time.perf_counter() - begun)
-        return statistics.median(found[1:])
+        return min(found[1:])
 
 
 class _Pages:
@@ -215,45 +216,68 @@ class _AttentionLayer:
 
 
 def measure(
-    backend: CpuBackend, names: Iterable[str], width: int = WIDTH, inner: int = INNER
+    backend: CpuBackend,
+    names: Iterable[str],
+    width: int = WIDTH,
+    inner: int = INNER,
+    nbytes: int = BEYOND_CACHE_BYTES,
 ) -> Kernels:
     """Rates of the kernels of these names; overheads and attention always. Some seconds.
 
-    width, inner: of the model that it is for: narrow ones spend more beside their matrices.
+    width, inner, nbytes: of the model that it is for: narrow ones spend more beside their
+    matrices, small ones stay in a cache. Probes are not larger than BEYOND_CACHE_BYTES need be.
     """
+    layer_s, step_s = _overheads(backend)
     found = {}
     for name in names:
-        stacked = name.endswith(EXPERTS)
-        fmt = name.removesuffix(EXPERTS)
-        found[name] = (_experts if stacked else _dense)(backend, fmt, width, inner)
-    found |= _attention(backend)
-    layer_s, step_s = _overheads(backend)
-    return Kernels(found, layer_s, step_s)
+        make = _experts if name.endswith(EXPERTS) else _dense
+        probe = make(
+            backend, name.removesuffix(EXPERTS), width, inner, min(nbytes, BEYOND_CACHE_BYTES)
+        )
+        found[name] = probe.kernel(step_s, layer_s)
+    return Kernels(found | _attention(backend), layer_s, step_s)
 
 
-def _dense(backend: CpuBackend, fmt: str, width: int, inner: int) -> Kernel:
+@dataclass(frozen=True)
+class _Matrices:
+    """A probe of matrices: layers, bytes that a token reads, operations of a token, and the rate
+    at which its weights were brought into the kernel layout."""
+
+    probe: Probe
+    layers: int
+    read_bytes: float
+    flops: int
+    repack_bytes_per_s: float
+
+    def kernel(self, step_s: float, layer_s: float) -> Kernel:
+        """Rates, without what any step takes."""
+        besides = step_s + self.layers * layer_s
+        one, chunk = (self.probe.seconds(n, repeats=r) for n, r in ((1, 15), (CHUNK_TOKENS, 4)))
+        one, chunk = (max(seconds - besides, seconds / 2) for seconds in (one, chunk))
+        ops_per_s = CHUNK_TOKENS * self.flops / chunk
+        return Kernel(self.read_bytes / one, ops_per_s, self.repack_bytes_per_s)
+
+
+def _dense(backend: CpuBackend, fmt: str, width: int, inner: int, wanted: int) -> _Matrices:
     make = Maker(backend)
     layers = [_MlpLayer(make, fmt, width, inner)]
-    count = -(-_BEYOND_CACHE_BYTES // make.packed_bytes)
+    count = -(-wanted // make.packed_bytes)
     layers += [_MlpLayer(make, fmt, width, inner) for _ in range(count - 1)]
-    nbytes, repack = make.packed_bytes, make.packed_bytes / make.packing_s
-    probe = Probe(make, width, layers)
+    repack = make.packed_bytes / make.packing_s
     flops = 6 * width * inner * count
-    one, chunk = probe.seconds(1, repeats=9), probe.seconds(CHUNK_TOKENS)
-    return Kernel(nbytes / one, CHUNK_TOKENS * flops / chunk, repack)
+    return _Matrices(Probe(make, width, layers), count, make.packed_bytes, flops, repack)
 
 
-def _experts(backend: CpuBackend, fmt: str, width: int, inner: int) -> Kernel:
+def _experts(backend: CpuBackend, fmt: str, width: int, inner: int, wanted: int) -> _Matrices:
+    """A token of random experts finds little of them in a cache that is smaller than all."""
     make = Maker(backend)
     layers = [_MoeLayer(make, fmt, width, inner)]
-    count = -(-2 * _BEYOND_CACHE_BYTES // make.packed_bytes)
+    count = -(-2 * wanted // make.packed_bytes)
     layers += [_MoeLayer(make, fmt, width, inner) for _ in range(count - 1)]
-    nbytes, repack = make.packed_bytes, make.packed_bytes / make.packing_s
-    probe = Probe(make, width, layers)
+    repack = make.packed_bytes / make.packing_s
     flops = 6 * width * inner * _EXPERTS_PER_TOK * count
-    one, chunk = probe.seconds(1, repeats=15), probe.seconds(CHUNK_TOKENS)
-    read = nbytes * _EXPERTS_PER_TOK / _EXPERTS
-    return Kernel(read / one, CHUNK_TOKENS * flops / chunk, repack)
+    read = make.packed_bytes * _EXPERTS_PER_TOK / _EXPERTS
+    return _Matrices(Probe(make, width, layers), count, read, flops, repack)
 
 
 def _attention(backend: CpuBackend) -> dict[str, Kernel]:
@@ -297,10 +321,10 @@ def _overheads(backend: CpuBackend) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Width, inner width, names: prints the rates. In a process of its own it leaves no memory
-    behind in the one that asks."""
-    width, inner, *names = arguments
-    print(json.dumps(as_object(measure(CpuBackend(), names, int(width), int(inner)))))
+    """Width, inner width, bytes, names: prints the rates. In a process of its own it leaves no
+    memory behind in the one that asks."""
+    names, sizes = arguments[3:], map(int, arguments[:3])
+    print(json.dumps(as_object(measure(CpuBackend(), names, *sizes))))
 
 
 if __name__ == "__main__":

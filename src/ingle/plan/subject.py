@@ -42,7 +42,8 @@ _SMALL = ("ffn_gate_inp.weight", "position_embd.weight")  # never quantized
 @dataclass(frozen=True)
 class Subject:
     """name: in a person's words. container: opens without data. file_bytes: on disk, headers too.
-    mapped: runs from the file's map, so that loading copies vectors alone.
+    mapped: runs from the file's map, so that loading copies vectors alone. header_bytes: of the
+    file's header that stay in memory.
 
     recipe: what a known model would be quantized to; None for a file, which is as it is.
     """
@@ -53,6 +54,7 @@ class Subject:
     recipe: Recipe | None
     path: Path | None = None
     mapped: bool = False
+    header_bytes: int = 0
 
 
 class _Hollow(GgufFile):
@@ -141,7 +143,9 @@ def _from_path(path: Path) -> Subject:
     if isinstance(container, GgufFile):
         size = sum(file.stat().st_size for file in container.files)
         mapped = isinstance(container, PackedFile)
-        return Subject(facts.name or path.name, _Hollow(container), size, None, path, mapped)
+        header_bytes = len(container.header) if isinstance(container, PackedFile) else 0
+        hollow = _Hollow(container)
+        return Subject(facts.name or path.name, hollow, size, None, path, mapped, header_bytes)
     return _from_folder(container, facts, path)
 
 
