@@ -98,7 +98,7 @@ def test_clear_forgets_and_help_helps(ingle: Any) -> None:
     with terminal(ingle, "smollm2:135m", "--verbose") as person:
         for typed, shown in (
             ("First", "ended by stop"),
-            ("/help", "/clear   forget what was said"),
+            ("/help", "forget what was said"),
             ("/dance", "[/dance] it is no command"),
             ("/clear", "forgotten"),
             ("Second", "ended by stop"),

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ingle.cli.archive import Archive
-from ingle.cli.note import note
+from ingle.cli.layout import pairs
+from ingle.cli.note import note, width_of_stderr
 from ingle.cli.request import check_reasoning, read_parameter
 from ingle.cli.session import Session
 from ingle.errors import IngleError, UnsupportedError
@@ -17,22 +18,29 @@ from ingle.errors import IngleError, UnsupportedError
 if TYPE_CHECKING:
     from ingle.llm import LLM
 
-HELP = '''\
-/set system TEXT   what the model is told before all else; without TEXT nothing
-/set NAME VALUE    a sampling option: temperature, top_p, seed, max_tokens, preset ...;
-                   without VALUE the model's own
-/set think LEVEL   on, off, low, medium or high, where the model takes it
-/set reasoning show|hide    /set verbose    /set quiet
-/show [info|system|parameters|template|messages]
-/save [NAME]       keep the conversation under a name
-/load [NAME]       go on with a saved one; without NAME the names
-/clear   forget what was said
-/help    this list
-/bye     leave, as Ctrl-D does
-"""     begins and ends a message of several lines; Alt-Enter breaks a line
-Ctrl-C   stop the answer'''
+_HELP = (
+    ("/set system TEXT", "what the model is told before all else; without TEXT nothing"),
+    ("/set NAME VALUE", "a sampling option: temperature, top_p, seed, max_tokens, preset ..."),
+    ("/set NAME", "back to the model's own"),
+    ("/set think LEVEL", "on, off, low, medium or high, where the model takes it"),
+    ("/set reasoning show", "show its reasoning, or hide it"),
+    ("/set verbose", "timings after each answer, or quiet"),
+    ("/show", "info, or after it: system, parameters, template, messages"),
+    ("/save [NAME]", "keep the conversation under a name"),
+    ("/load [NAME]", "go on with a saved one; without NAME the names"),
+    ("/clear", "forget what was said"),
+    ("/help", "this list"),
+    ("/bye", "leave, as Ctrl-D does"),
+    ('"""', "begins and ends a message of several lines; Alt-Enter breaks a line"),
+    ("Ctrl-C", "stop the answer"),
+)
 NAMES = ("/set", "/show", "/save", "/load", "/clear", "/help", "/bye")
 _SYNONYMS = {"/?": "/help", "/exit": "/bye", "/quit": "/bye"}
+
+
+def help_text(width: int | None) -> str:
+    """The commands and what they do, in lines of at most `width` characters."""
+    return "\n".join(pairs(_HELP, width))
 
 
 def is_command(line: str) -> bool:
@@ -56,7 +64,7 @@ class Commands:
             "/save": self._save,
             "/load": self._load,
             "/clear": self._clear,
-            "/help": lambda _: note(HELP),
+            "/help": lambda _: note(help_text(width_of_stderr())),
         }
 
     def take(self, line: str) -> bool:

@@ -16,12 +16,19 @@ _HANGING = "  "
 
 def note(text: object = "") -> None:
     """Print `text`, each of its lines for itself; to a terminal, without what could steer it."""
-    if not sys.stderr.isatty():
+    width = width_of_stderr()
+    if width is None:
         print(text, file=sys.stderr)
         return
-    width = max(shutil.get_terminal_size().columns - 1, 2 * len(_HANGING))
     lines = harmless(str(text)).split("\n")
     print("\n".join(wrapped(line, width) for line in lines), file=sys.stderr)
+
+
+def width_of_stderr() -> int | None:
+    """Characters that a line of stderr has room for; None where it is no terminal."""
+    if not sys.stderr.isatty():
+        return None
+    return max(shutil.get_terminal_size().columns - 1, 2 * len(_HANGING))
 
 
 def wrapped(line: str, width: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ingle import hub
+from ingle.cli.layout import broken, width_of_stdout
 from ingle.hub.progress import as_size
 
 
@@ -13,4 +14,5 @@ def rm(names: Sequence[str]) -> None:
     for name in names:
         freed_bytes = hub.remove(name)
         freed = f": {as_size(freed_bytes)} free again" if freed_bytes else ""
-        print(f"removed {name}{freed}")
+        told, width = f"removed {name}{freed}", width_of_stdout()
+        print(*(broken(told, width) if width else [told]), sep="\n")
