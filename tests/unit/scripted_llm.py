@@ -13,13 +13,14 @@ import sys
 import time
 import types
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ingle
 from ingle.cli.main import main
 from ingle.errors import IngleError
+from ingle.llm.reasoning import Part, ReasoningSplitter, split_reasoning
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Completion:
     usage: Usage
     timings: Timings
     logprobs: list[TokenLogprob] | None = None
+    answer: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[Any, ...] = ()
+    repairs: dict[str, int] = field(default_factory=dict)
+    constraint_cost: None = None
 
 
 class Stream:
@@ -75,6 +81,12 @@ class Stream:
 
     def __next__(self) -> str:
         return next(self._pieces)
+
+    def parts(self) -> Iterator[Part]:
+        splitter = ReasoningSplitter(self.opens_in_reasoning)
+        for piece in self:
+            yield from splitter.feed(piece)
+        yield from splitter.finish()
 
     def whole(self) -> Completion:
         for _ in self:
@@ -96,8 +108,10 @@ class Stream:
     def _finish(self, reason: str) -> None:
         count = len(self._said.split())
         usage = Usage(4, count, 4 + count, cached_tokens=1)
+        reasoning, answer = split_reasoning(self._said, self.opens_in_reasoning)
+        told = self._told(count)
         self.completion = Completion(
-            self._said, [7] * count, reason, usage, Timings(), self._told(count)
+            self._said, [7] * count, reason, usage, Timings(), told, answer, reasoning
         )
 
     def _told(self, count: int) -> list[TokenLogprob] | None:

@@ -89,6 +89,8 @@ def test_what_a_prompt_opened_is_reasoning_from_the_start() -> None:
         ("{{ reasoning_effort }}", True, {}),
         ("{% if enable_thinking is false %}", "off", {"enable_thinking": False}),
         ("{% if enable_thinking is false %}", True, {"enable_thinking": True}),
+        ("{% if enable_thinking is false %}", "none", {"enable_thinking": False}),
+        ("{% if enable_thinking is false %}", "high", {"enable_thinking": True}),
         ("anything", None, {}),
     ],
 )

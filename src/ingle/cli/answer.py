@@ -11,14 +11,15 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
-from ingle.llm.reasoning import Part, ReasoningSplitter
+from ingle.llm.reasoning import Part
 
 if TYPE_CHECKING:
     from ingle.llm import Stream
+    from ingle.llm.tool_loop import ToolLoop
 
 # What moves a terminal's cursor or speaks to it, but for newline and tab.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -77,7 +78,7 @@ def harmless(text: str) -> str:
 
 
 def show(
-    stream: Stream,
+    stream: Stream | ToolLoop,
     display: Display,
     hide_reasoning: bool,
     at_once: bool = False,
@@ -89,31 +90,28 @@ def show(
     answer between two pieces and what was said stands; else, and before, it breaks in as ever.
     Whatever breaks in cancels the stream.
     """
-    splitter = ReasoningSplitter(stream.opens_in_reasoning)
     reasoning = ReasoningDisplay(hide_reasoning)
     said: list[str] = []
 
-    def take(parts: Iterable[Part]) -> None:
-        for text, is_reasoning in parts:
-            if is_reasoning:
-                reasoning.write(text)
-                continue
-            reasoning.end()
-            said.append(text)
-            display.write(text)
+    def take(part: Part) -> None:
+        if part.is_reasoning:
+            reasoning.write(part.text)
+            return
+        reasoning.end()
+        said.append(part.text)
+        display.write(part.text)
 
     try:
-        pieces = iter(["".join(stream)]) if at_once else stream
-        take(splitter.feed(next(pieces, "")))
+        parts = iter(list(stream.parts())) if at_once else stream.parts()
+        take(next(parts, Part("", False)))
         with noted_interrupt() if stoppable else contextlib.nullcontext() as interrupt:
             while interrupt is None or not interrupt.is_set():
-                piece = next(pieces, None)
-                if piece is None:
+                part = next(parts, None)
+                if part is None:
                     break
-                take(splitter.feed(piece))
+                take(part)
             else:
                 stream.cancel()
-        take(splitter.finish())
     except BaseException:
         stream.cancel()
         raise

@@ -13,7 +13,8 @@ from ingle.cli.layout import pairs
 from ingle.cli.note import note, width_of_stderr
 from ingle.cli.request import check_reasoning, read_parameter
 from ingle.cli.session import Session
-from ingle.errors import IngleError, UnsupportedError
+from ingle.cli.wishes import read_format
+from ingle.errors import IngleError
 
 if TYPE_CHECKING:
     from ingle.llm import LLM
@@ -23,6 +24,7 @@ _HELP = (
     ("/set NAME VALUE", "a sampling option: temperature, top_p, seed, max_tokens, preset ..."),
     ("/set NAME", "back to the model's own"),
     ("/set think LEVEL", "on, off, low, medium or high, where the model takes it"),
+    ("/set format json", "or a FILE of a JSON Schema: hold answers to it; /set format lets go"),
     ("/set reasoning show", "show its reasoning, or hide it"),
     ("/set verbose", "timings after each answer, or quiet"),
     ("/show", "info, or after it: system, parameters, template, messages"),
@@ -97,13 +99,19 @@ class Commands:
             case "verbose" | "quiet":
                 session.verbose = name == "verbose"
             case "format":
-                rule = f"answers cannot be held to a format yet, but got {value!r:.60}"
-                raise UnsupportedError("/set format", rule, "ask for the format in words")
+                self._set_format(value)
             case _:
                 own, number = read_parameter(name, value.strip())
                 session.choose(own, number)
                 shown = "the model's own" if number is None else number
                 note(f"{own} is {shown}")
+
+    def _set_format(self, value: str) -> None:
+        """Hold the answers to come to a format; "" lets them go."""
+        self._session.wishes.pop("format", None)
+        if value:
+            self._session.wishes["format"] = read_format(value, "/set format")
+        note(f"answers are held to {value}" if value else "answers are in any format")
 
     def _show(self, words: str) -> None:
         session = self._session

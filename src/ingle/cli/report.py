@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def as_json(
     }
     if reasoning:
         told["reasoning"] = reasoning
+    if completion.tool_calls:
+        told["tool_calls"] = [call.as_dict() for call in completion.tool_calls]
     if completion.logprobs is not None:
         told["logprobs"] = [
             {**_entry(one), "top": [_entry(other) for other in one.top]}
@@ -78,9 +81,24 @@ def tell(model: str, kernels: str, completion: Completion) -> None:
             f"{usage.completion_tokens} tokens in {timings.decode_s:.2f} s,"
             f" {timings.decode_tokens_per_s:.1f} tokens/s, ended by {completion.finish_reason}",
         ),
+        *_other_lines(completion),
     )
     for label, text in lines:
         print(f"{label:<8}{text}", file=sys.stderr)
+
+
+def _other_lines(completion: Completion) -> Iterator[tuple[str, str]]:
+    """What holding the answer to a format cost, and how often the model's own was put right."""
+    cost = completion.constraint_cost
+    if cost is not None and cost.masks:
+        yield (
+            "format",
+            f"vocabulary read in {cost.vocabulary_s:.2f} s, grammar in {cost.compile_s * 1e3:.1f}"
+            f" ms, {cost.masks} masks of {cost.mask_us:.0f} µs",
+        )
+    if completion.repairs:
+        told = ", ".join(f"{rule} {count}" for rule, count in completion.repairs.items())
+        yield "repairs", f"{sum(completion.repairs.values())} of the model's format: {told}"
 
 
 def _entry(one: TokenLogprob) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import os
 import stat
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ingle import hub
+from ingle.cli.wishes import AnswerWishes
 from ingle.errors import IngleError, UnsupportedError
 
 _PIPED_BYTES = 16 << 20  # more text than any context holds
@@ -41,13 +42,15 @@ class Options:
     resume: bool = False  # the latest saved conversation
     save: bool = True
     pack: bool = True  # large GGUF files, once
-    answer_format: str | None = None
+    wishes: AnswerWishes = field(default_factory=AnswerWishes)
     quantize: str | None = None
 
     def check(self) -> None:
         """Raise IngleError for the first option whose value cannot be meant."""
         for name, value in {
             **self.sampling,
+            "reasoning_budget": self.wishes.reasoning_budget,
+            "max_turns": self.wishes.max_turns,
             "threads": self.threads,
             "context": self.context,
         }.items():
@@ -61,7 +64,8 @@ class Options:
             raise IngleError("--logprobs", rule, "add --json")
         _check_preset(self.sampling["preset"], "--preset")
         self._check_chat()
-        _refuse_what_is_to_come(self.answer_format, self.quantize)
+        self.wishes.check(self.raw)
+        _refuse_what_is_to_come(self.quantize)
 
     def _check_chat(self) -> None:
         """Raise IngleError where text that is continued as it is gets what only a chat has."""
@@ -91,6 +95,8 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "frequency_penalty": (-2.0, 2.0, "the penalty must be from -2 to 2"),
     "logprobs": (0, 20, "the count must be from 0 to 20"),
     "num_experts_per_tok": (1, math.inf, "the count must be at least 1"),
+    "reasoning_budget": (0, math.inf, "the count must be at least 0, which skips reasoning"),
+    "max_turns": (1, math.inf, "the count must be at least 1"),
     "max_tokens": (1, math.inf, "the count must be at least 1"),
     "seed": (0, 2**64 - 1, "the seed must be from 0 to 2^64 - 1"),
     "threads": (1, 1024, "the count must be from 1 to 1024"),
@@ -127,7 +133,7 @@ def check_value(name: str, value: Any, where: str) -> None:
 
 def check_reasoning(level: str, where: str) -> None:
     """Raise IngleError unless `level` is one that some model takes."""
-    levels = ("on", "off", "low", "medium", "high")
+    levels = ("on", "off", "none", "low", "medium", "high")
     if level not in levels:
         rule = f"the level must be one of {', '.join(levels)}, but got {level!r:.60}"
         raise IngleError(where, rule, "the level comes first, and then the prompt")
@@ -217,13 +223,7 @@ def _check_preset(name: str | None, where: str) -> None:
         raise IngleError(where, rule, "creative is warm, precise is cold, code lies between")
 
 
-def _refuse_what_is_to_come(answer_format: str | None, quantize: str | None) -> None:
-    if answer_format is not None:
-        raise UnsupportedError(
-            "--format",
-            f"answers cannot be held to a format yet, but got {answer_format!r:.60}",
-            "leave it out; --json prints any answer inside one JSON object",
-        )
+def _refuse_what_is_to_come(quantize: str | None) -> None:
     if quantize is not None:
         raise UnsupportedError(
             "--quantize",

@@ -92,7 +92,8 @@ def _continue(llm: LLM, session: Session, prompt: str, options: Options) -> None
     """Go on with raw text, to the letter: nothing in it is taken for reasoning."""
     from ingle.cli.answer import PlainDisplay, show_raw
 
-    stream = llm.generate(prompt, stream=True, **session.sampling)
+    held = options.wishes.generate_options()
+    stream = llm.generate(prompt, stream=True, **session.sampling, **held)
     if options.as_json or options.at_once:
         completion = stream.whole()
         print(as_json(session.model, completion) if options.as_json else completion.text)
@@ -104,14 +105,13 @@ def _continue(llm: LLM, session: Session, prompt: str, options: Options) -> None
 
 def _answer(llm: LLM, session: Session, prompt: str, options: Options) -> None:
     from ingle.cli.answer import PlainDisplay, show
-    from ingle.llm.reasoning import split_reasoning
 
     said = session.asking(prompt)
     stream = llm.chat(said, stream=True, **session.chat_options)
     if options.as_json:
         completion = stream.whole()
-        reasoning, answer = split_reasoning(completion.text, stream.opens_in_reasoning)
-        shown = "" if session.hide_reasoning else reasoning
+        answer = completion.answer
+        shown = "" if session.hide_reasoning else completion.reasoning
         print(as_json(session.model, completion, answer, shown))
     else:
         answer = show(stream, PlainDisplay(), session.hide_reasoning, options.at_once)

@@ -84,9 +84,13 @@ def run(
         typer.Option(
             "--reasoning",
             "--think",
-            metavar="on|off|low|medium|high",
+            metavar="on|off|none|low|medium|high",
             help="How much to reason, where the model takes it.",
         ),
+    ] = None,
+    reasoning_budget: Annotated[
+        int | None,
+        typer.Option(help="Tokens of reasoning at most; then the answer begins."),
     ] = None,
     hide_reasoning: Annotated[
         bool, typer.Option("--hide-reasoning", help="Show the answer alone.")
@@ -108,8 +112,32 @@ def run(
         bool, typer.Option("--no-stream", help="Show the answer when it is complete.")
     ] = False,
     answer_format: Annotated[
-        str | None, typer.Option("--format", metavar="json", help="Still to come; refused.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="json|FILE",
+            help="Hold the answer to JSON, a JSON Schema (.json) or a grammar (.lark).",
+        ),
     ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(
+            metavar="structured",
+            help="Question, points, conclusion, suggestions; with --format json, as JSON.",
+        ),
+    ] = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.py", help="Let the model call the functions in a file."),
+    ] = None,
+    tool_choice: Annotated[
+        str | None,
+        typer.Option(metavar="auto|none|required|NAME", help="Whether it may, or must, call."),
+    ] = None,
+    max_turns: Annotated[
+        int | None, typer.Option(help="Replies at most, each of which may call tools; usually 8.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Make every call without asking.")] = False,
     quantize: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Still to come; refused.")
     ] = None,
@@ -123,6 +151,7 @@ def run(
     """Ask a model, or chat with it."""
     from ingle.cli.run import Options
     from ingle.cli.run import run as answer
+    from ingle.cli.wishes import AnswerWishes
 
     sampling: dict[str, Any] = {
         "preset": preset,
@@ -158,7 +187,9 @@ def run(
         resume=resume,
         save=not no_save,
         pack=not no_pack,
-        answer_format=answer_format,
+        wishes=AnswerWishes(
+            answer_format, style, reasoning_budget, tools, tool_choice, max_turns, yes
+        ),
         quantize=quantize,
     )
     answer(words, options)

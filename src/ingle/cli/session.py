@@ -19,8 +19,9 @@ class Session:
 
     messages: role and content of what was said, without the system's, and `cut` where an answer
     did not end by itself: why. sampling: the options of ingle.llm.GenerateOptions. chosen: what was
-    set in the chat and is kept with it: sampling options, reasoning, hide_reasoning. saved_id: its
-    row where conversations are kept, None before.
+    set in the chat and is kept with it: sampling options, reasoning, hide_reasoning. wishes: other
+    options of ingle.llm.ChatOptions, which are not kept. saved_id: its row where conversations are
+    kept, None before.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Session:
     saved_id: int | None = None
     name: str | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
+    wishes: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, model: str, options: Options) -> Session:
@@ -44,6 +46,7 @@ class Session:
             options.reasoning,
             options.hide_reasoning,
             options.verbose,
+            wishes={} if options.raw else options.wishes.chat_options(),
         )
 
     def asking(self, prompt: str) -> Messages:
@@ -55,7 +58,7 @@ class Session:
     @property
     def chat_options(self) -> dict[str, Any]:
         """The options of `LLM.chat`."""
-        return {**self.sampling, "reasoning": self.reasoning}
+        return {**self.sampling, "reasoning": self.reasoning, **self.wishes}
 
     def add(self, prompt: str, answer: str, cut: str = "") -> None:
         """Both said: a prompt and its answer, without its reasoning. cut: why it ended early."""

@@ -25,8 +25,9 @@ def template_variables(
     """What a chat template is to be given for a wish of reasoning, and `others` by name.
 
     reasoning: "low", "medium" or "high" for templates that name `reasoning_effort` (gpt-oss);
-    True/"on" or False/"off" for those that name `enable_thinking` (Qwen3). Raises UnsupportedError
-    where the template takes no such thing, IngleError for what it never names.
+    True/"on" or False/"off"/"none" for those that name `enable_thinking` (Qwen3), which any level
+    turns on. Raises UnsupportedError where the template takes no such thing, IngleError for what it
+    never names.
 
     >>> template_variables("{{ reasoning_effort }}", "low")
     {'reasoning_effort': 'low'}
@@ -37,14 +38,15 @@ def template_variables(
     if reasoning is None:
         return found
     wish = SWITCHES[not reasoning] if isinstance(reasoning, bool) else reasoning
+    wish = "off" if wish == "none" else wish
     if wish not in (*LEVELS, *SWITCHES):
         rule = f"it must be {', '.join(SWITCHES)}, {', '.join(LEVELS)}, but got {reasoning!r:.60}"
         raise IngleError(_WHERE, rule)
     levels, switch = _names(template, "reasoning_effort"), _names(template, "enable_thinking")
     if wish in LEVELS and levels:
         return found | {"reasoning_effort": wish}
-    if wish in SWITCHES and switch:
-        return found | {"enable_thinking": wish == "on"}
+    if switch:
+        return found | {"enable_thinking": wish != "off"}
     if wish == "on" and levels:  # it always reasons
         return found
     raise _refusal(wish, levels, switch)
