@@ -18,6 +18,7 @@ from ingle.runtime.task import Generation, Progress, Task, Warming
 from ingle.runtime.terms import USUAL, BusyError, Terms
 
 _LOOK_S = 0.1  # between looks for deadlines while no task wants to run
+_WARMINGS = 16  # prefixes that may wait to be computed
 _SAVE_S = 10.0  # at most, at the end, for prefixes that are not on disk yet
 
 # Tokens drawn since the last call, whether that is all, and what went wrong. It must not block.
@@ -32,6 +33,7 @@ class EngineLoop:
         self._orders: deque[Callable[[], None]] = deque()
         self._wake = Event()
         self._live: dict[Generation, Listener] = {}
+        self._warmings: deque[Warming] = deque(maxlen=_WARMINGS)
         self._coming = 0  # submitted and not in the line yet
         self._closed = False
         self._thread = Thread(target=self._run, name="ingle-engine", daemon=True)
@@ -53,9 +55,12 @@ class EngineLoop:
         return task
 
     def warm(self, ids: list[int]) -> None:
-        """Computes a prefix that is likely to be asked for, once nothing else is to be done."""
-        task = Warming(ids, None, USUAL)
-        self._order(lambda: self._submit(task))
+        """Computes a prefix that is likely to be asked for, once nothing else is to be done.
+
+        The last ones asked for come first; those of long ago are forgotten.
+        """
+        self._warmings.append(Warming(ids, None, USUAL))
+        self._wake.set()
 
     def cancel(self, task: Task) -> None:
         """Ends a task after the step in progress; its listener hears of the end."""
@@ -93,13 +98,20 @@ class EngineLoop:
             self._obey()
             advanced = self._engine.step()
             self._deliver()
-            if not advanced and not self._orders and not self._engine.save_prefix():
+            if not advanced and not self._orders and not self._use_idle_time():
                 self._wake.wait(self._pause_s())
         self._obey()
         for task in self._live:
             self._engine.cancel(task)
         self._deliver()
         self._save()
+
+    def _use_idle_time(self) -> bool:
+        """Begins something that nobody waits for; False if there is nothing."""
+        if self._warmings:
+            self._submit(self._warmings.pop())
+            return True
+        return self._engine.save_prefix()
 
     def _pause_s(self) -> float | None:
         """How long nothing need be looked at: for ever, unless deadlines or the disk are to be."""

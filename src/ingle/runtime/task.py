@@ -131,10 +131,9 @@ class Generation(Task):
         self.unread: deque[int] = deque()
         self.num_read = 0  # tokens that their reader is done with
         self._limit = limit
-        self._sampler = Sampler(
-            request.sampling, vocab_size, request.prompt_ids, request.constraint
-        )
-        self._began, self._in_prompt = False, True
+        self._vocab_size = vocab_size
+        self._sampler: Sampler | None = None  # made when it begins: it takes 8 bytes per word
+        self._in_prompt = True
 
     @property
     def most_tokens(self) -> int:
@@ -156,8 +155,10 @@ class Generation(Task):
 
     def started(self, cached_tokens: int) -> None:
         """Counts what was at hand of the prompt."""
-        if not self._began:
-            self.progress.cached_tokens, self._began = cached_tokens, True
+        if self._sampler is None:
+            self.progress.cached_tokens = cached_tokens
+            wish, ids = self.request, self.request.prompt_ids
+            self._sampler = Sampler(wish.sampling, self._vocab_size, ids, wish.constraint)
 
     def accept(self, logits: NDArray[np.float32], count: int) -> None:
         """Draws the next token where the last one's logits are there."""
@@ -175,10 +176,11 @@ class Generation(Task):
 
     def _say(self, logits: NDArray[np.float32]) -> None:
         """The next token, and those that a constraint makes follow it: they run as one chunk."""
-        request, progress = self.request, self.progress
-        token = self._sampler.draw(logits)
+        request, progress, sampler = self.request, self.progress, self._sampler
+        assert sampler is not None
+        token = sampler.draw(logits)
         alone = token in request.stop_ids or request.logprobs is not None
-        for said in [token] if alone else [token, *self._sampler.forced()]:
+        for said in [token] if alone else [token, *sampler.forced()]:
             progress.completion_tokens += 1
             if said in request.stop_ids:
                 progress.finish_reason, self.done = FinishReason.STOP, True
