@@ -72,13 +72,14 @@ class CallDesk:
     def __init__(self, assent: bool) -> None:
         self._assent = assent
         self._always: set[str] = set()
+        self._shown: ToolCall | None = None
         if not assent and not _can_ask():
             rule = "calls must be approved at a terminal, but got none"
             raise IngleError("--tools", rule, "--yes approves all of them")
 
     def approve(self, call: ToolCall) -> bool:
         """Whether a call may be made: y, n (and anything else), or a for this tool always."""
-        note(f"\ncall {call.name} {call.arguments}")
+        self._show(call)
         if self._assent or call.name in self._always:
             return True
         answer = _ask("make this call? [y/N/always] ").strip().lower()
@@ -87,10 +88,16 @@ class CallDesk:
         return answer in ("y", "yes", "a", "always")
 
     def tell(self, result: ToolResult) -> None:
-        """The first line or so of what a tool said."""
+        """What a tool said, as far as a few lines hold it."""
+        if result.call is not self._shown:  # it was not asked about, for it cannot be made
+            self._show(result.call)
         text = " ".join(result.content.split())
         shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]} ..."
         note(f"  -> {shown}")
+
+    def _show(self, call: ToolCall) -> None:
+        self._shown = call
+        note(f"\ncall {call.name} {call.arguments}")
 
 
 def _can_ask() -> bool:

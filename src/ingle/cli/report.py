@@ -6,21 +6,27 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ingle.chat.tools import ToolResult
     from ingle.llm import Completion, TokenLogprob
 
 
 def as_json(
-    model: str, completion: Completion, answer: str | None = None, reasoning: str = ""
+    model: str,
+    completion: Completion,
+    answer: str | None = None,
+    reasoning: str = "",
+    results: Sequence[ToolResult] = (),
 ) -> str:
     """The answer as one JSON object on one line; times in seconds, null where unknown.
 
     answer: the completion's text without its reasoning, which is told as `reasoning` if there is
-    any; None: all of it is the answer. `logprobs` is there if it was asked for: token_id, text,
-    logprob and top of each token.
+    any; None: all of it is the answer. results: of calls that were made, told as `calls`; those
+    that were not are `tool_calls`, in OpenAI's shape. `logprobs` is there if it was asked for:
+    token_id, text, logprob and top of each token.
     """
     timings = dataclasses.asdict(completion.timings)
     told: dict[str, Any] = {
@@ -33,6 +39,11 @@ def as_json(
     }
     if reasoning:
         told["reasoning"] = reasoning
+    if results:
+        told["calls"] = [
+            {**dataclasses.asdict(one.call), "result": one.content, "failed": one.failed}
+            for one in results
+        ]
     if completion.tool_calls:
         told["tool_calls"] = [call.as_dict() for call in completion.tool_calls]
     if completion.logprobs is not None:

@@ -112,7 +112,8 @@ def _answer(llm: LLM, session: Session, prompt: str, options: Options) -> None:
         completion = stream.whole()
         answer = completion.answer
         shown = "" if session.hide_reasoning else completion.reasoning
-        print(as_json(session.model, completion, answer, shown))
+        results = getattr(stream, "results", ())
+        print(as_json(session.model, completion, answer, shown, results))
     else:
         answer = show(stream, PlainDisplay(), session.hide_reasoning, options.at_once)
         completion = stream.completion

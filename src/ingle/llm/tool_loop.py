@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from ingle.chat.message import Message
 from ingle.errors import IngleError
-from ingle.llm.completion import Completion, Usage
+from ingle.llm.completion import Completion, Timings, Usage
 from ingle.llm.reasoning import Part
 from ingle.llm.stream import Stream
 
 if TYPE_CHECKING:  # loaded by whoever has tools
+    from ingle.chat.constraint import Cost
     from ingle.chat.tools import Toolbox, ToolResult
 
 DEFAULT_TURNS = 8
@@ -93,13 +94,16 @@ class ToolLoop:
     def completion(self) -> Completion:
         """The last reply; its usage and messages are those of all. IngleError before the end."""
         last = self._stream.completion
-        usages = [one.usage for one in (*self._past, last)]
-        total = Usage(
-            usages[0].prompt_tokens,
-            sum(one.completion_tokens for one in usages),
-            usages[0].cached_tokens,
+        every = [*self._past, last]
+        first = every[0].usage
+        count = sum(one.usage.completion_tokens for one in every)
+        return replace(
+            last,
+            usage=Usage(first.prompt_tokens, count, first.cached_tokens),
+            timings=_together(every),
+            messages=(*self._said, *last.messages),
+            constraint_cost=_cost(every),
         )
-        return replace(last, usage=total, messages=(*self._said, *last.messages))
 
     def _run(self) -> Generator[Part, None, None]:
         while True:
@@ -123,3 +127,23 @@ class ToolLoop:
         if self._cancelled or turns >= self._max_turns or not self._toolbox.runs_all:
             return False
         return self._stream.finished and self._stream.completion.finish_reason == "tool_calls"
+
+
+def _together(replies: Sequence[Completion]) -> Timings:
+    """The times of all replies: sums, and rates over them; waiting for tools is in none."""
+    times = [one.timings for one in replies]
+    prompt_s, decode_s = sum(t.prompt_s for t in times), sum(t.decode_s for t in times)
+    computed = sum(t.prompt_tokens_per_s * t.prompt_s for t in times)
+    decoded = sum(t.decode_tokens_per_s * t.decode_s for t in times)
+    return replace(
+        times[0],
+        prompt_s=prompt_s,
+        decode_s=decode_s,
+        prompt_tokens_per_s=computed / prompt_s if prompt_s else 0.0,
+        decode_tokens_per_s=decoded / decode_s if decode_s else 0.0,
+    )
+
+
+def _cost(replies: Sequence[Completion]) -> Cost | None:
+    costs = [one.constraint_cost for one in replies if one.constraint_cost is not None]
+    return sum(costs[1:], costs[0]) if costs else None

@@ -14,7 +14,15 @@ class Cost:
     compile_s: float = 0.0
     mask_s: float = 0.0
     masks: int = 0
-    forced: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        """Both together; the vocabulary is read once."""
+        return Cost(
+            max(self.vocabulary_s, other.vocabulary_s),
+            self.compile_s + other.compile_s,
+            self.mask_s + other.mask_s,
+            self.masks + other.masks,
+        )
 
     @property
     def mask_us(self) -> float:
