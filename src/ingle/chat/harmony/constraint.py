@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from threading import Thread
+from typing import Any, Self
 
 import numpy as np
 
@@ -71,11 +73,31 @@ class TurnRules:
         opening = len(_answer_header()) if FINAL in self.channels else self.closing.longest
         return 2 + opening
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What `of_spec` makes the same rules of."""
+        return {
+            "channels": list(self.channels),
+            "calls": {k: None if g is None else g.spec for k, g in self.calls.items()},
+            "answer": None if self.answer is None else self.answer.spec,
+            "budget": self.budget,
+        }
+
+    @classmethod
+    def of_spec(cls, spec: Mapping[str, Any]) -> Self:
+        """The rules of a spec. Raises IngleError for what is no grammar."""
+        return cls(
+            tuple(spec["channels"]),
+            {k: None if g is None else Grammar.of_spec(g) for k, g in spec["calls"].items()},
+            None if spec["answer"] is None else Grammar.of_spec(spec["answer"]),
+            spec["budget"],
+        )
+
 
 class HarmonyConstraint:
     """A `TokenConstraint` of one reply, whose prompt ends in ``<|start|>assistant`` and `opened`.
 
-    The vocabulary becomes tries at the first content that has a grammar; see `Cost`.
+    The first content that has a grammar needs the vocabulary as tries; a thread begins with them.
     """
 
     def __init__(
@@ -83,6 +105,12 @@ class HarmonyConstraint:
     ) -> None:
         self.cost = Cost()
         self.spent = 0
+        self.spec: dict[str, object] = {
+            "kind": "harmony",
+            "rules": rules.spec,
+            "opened": list(opened),
+        }
+        """What the same constraint can be made of, before its first id."""
         self._tokenizer, self._rules = tokenizer, rules
         self._size = tokenizer.vocab_size
         self._parser = HarmonyParser(_ROLE)
@@ -91,6 +119,8 @@ class HarmonyConstraint:
         self._closing = False
         for token_id in opened:
             self.advance(token_id)
+        if rules.answer is not None or any(rules.calls.values()):
+            Thread(target=GrammarVocabulary.of, args=(tokenizer,), name="ingle-grammar").start()
         if rules.budget == 0 and self._parser.phase is Phase.HEADER:
             self._close(())
 

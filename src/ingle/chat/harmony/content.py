@@ -30,11 +30,20 @@ class FunctionTool:
 
 @dataclass(frozen=True)
 class ToolNamespace:
-    """Tools called as `name`, a dot, and their own name; where there are none, `name` is called."""
+    """Tools called as `name`, a dot, and their own name; where there are none, `name` is called.
+
+    key: what openai-harmony's JSON files it under, where that is not its name.
+    """
 
     name: str
     description: str | None = None
     tools: tuple[FunctionTool, ...] = ()
+    key: str | None = None
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether these are function tools, of which the system message tells."""
+        return (self.name if self.key is None else self.key) == FUNCTIONS and bool(self.tools)
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class DeveloperContent:
     @property
     def has_functions(self) -> bool:
         """Whether function tools are declared, of which the system message then tells."""
-        return any(space.name == FUNCTIONS and space.tools for space in self.namespaces)
+        return any(space.has_functions for space in self.namespaces)
 
 
 Content = str | SystemContent | DeveloperContent

@@ -122,14 +122,15 @@ def _channels(where: str, config: Mapping[str, Any]) -> tuple[str, ...]:
 def _namespaces(where: str, value: Any) -> tuple[ToolNamespace, ...]:
     """Namespaces in the order of their keys, which is how the library shows them."""
     spaces = {} if value is None else _object(where, value)
-    return tuple(_namespace(f"{where}.{key}", spaces[key]) for key in sorted(spaces))
+    return tuple(_namespace(f"{where}.{key}", key, spaces[key]) for key in sorted(spaces))
 
 
-def _namespace(where: str, value: Any) -> ToolNamespace:
+def _namespace(where: str, key: str, value: Any) -> ToolNamespace:
     space = _object(where, value)
     listed = _list(f"{where}.tools", space.get("tools"))
     tools = tuple(_tool(f"{where}.tools[{i}]", tool) for i, tool in enumerate(listed))
-    return ToolNamespace(_needed(where, space, "name"), _text(where, space, "description"), tools)
+    name, about = _needed(where, space, "name"), _text(where, space, "description")
+    return ToolNamespace(name, about, tools, key)
 
 
 def _tool(where: str, value: Any) -> FunctionTool:
