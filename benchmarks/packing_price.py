@@ -1,4 +1,4 @@
-"""What `ingle pack --head` and `--attention` cost: divergence from the model as it was.
+"""What `ingle pack --head`, `--attention` and `--head-scan` cost: divergence from the model.
 
     python benchmarks/packing_price.py MODEL.gguf TEXT [--windows 4] [--write]
 
@@ -23,8 +23,21 @@ from ingle.evaluate.divergence import Softmax
 from ingle.formats.packed import pack
 from ingle.llm import LLM
 
-CHOICES = [("head", "q5"), ("head", "q4"), ("head", "q4_0"), ("head", "q4_1"), ("attention", "q4")]
-CHOICES += [("attention", "q4_0"), ("attention", "q5"), ("both", "q5"), ("both", "q4")]
+CHOICES: list[dict[str, str]] = [
+    {"head": "q5"},
+    {"head": "q4"},
+    {"head": "q4_0"},
+    {"head": "q4_1"},
+    {"attention": "q5"},
+    {"attention": "q5_1"},
+    {"attention": "q4"},
+    {"attention": "q4_0"},
+    {"head": "q5", "attention": "q5"},
+    {"head": "q4", "attention": "q4"},
+    {"head_scan": "q4"},
+    {"head_scan": "q4", "attention": "q5"},
+    {"head_scan": "q4", "attention": "q4"},
+]
 WINDOW = 512
 PRICE = Path(__file__).parents[1] / "src" / "ingle" / "formats" / "packed" / "price.json"
 
@@ -36,12 +49,11 @@ def rows(model: Path, windows: list[list[int]]) -> Iterator[np.ndarray]:
 
 
 def price(
-    model: Path, windows: list[list[int]], plain: list[np.ndarray], part: str, choice: str
+    model: Path, windows: list[list[int]], plain: list[np.ndarray], choices: dict[str, str]
 ) -> dict[str, float]:
     """Mean divergence and share of unchanged likeliest tokens. plain: logits as the model was."""
-    parts = ("head", "attention") if part == "both" else (part,)
     with tempfile.TemporaryDirectory() as folder:
-        packed = pack(model, Path(folder, "packed"), **dict.fromkeys(parts, choice))
+        packed = pack(model, Path(folder, "packed"), **choices)
         divergences, same = [], []
         for before, after in zip(plain, rows(packed, windows), strict=True):
             one, other = Softmax(before), Softmax(after)
@@ -66,18 +78,16 @@ def main() -> None:
         ids = llm.tokenizer.encode(args.text.read_text(encoding="utf-8")[: args.windows * 8192])
     windows = [ids[start : start + WINDOW] for start in range(0, args.windows * WINDOW, WINDOW)]
     plain = list(rows(args.model, windows))
-    found = {
-        part: {c: price(args.model, windows, plain, part, c) for p, c in CHOICES if p == part}
-        for part in ("head", "attention", "both")
-    }
-    said = {"model": args.model.stem, "tokens": sum(map(len, windows)), **found}
-    for part in found:
-        for choice, cost in found[part].items():
-            kld, same = cost["mean_kld"], cost["same_top_1"]
-            print(f"{part:<10} {choice:<6} KLD {kld:.5f}   top-1 {same:.2%}")
+    found = []
+    for choices in CHOICES:
+        cost = price(args.model, windows, plain, choices)
+        found.append({"choices": choices, **cost})
+        said = ", ".join(f"{part} {choice}" for part, choice in choices.items())
+        print(f"{said:<26} KLD {cost['mean_kld']:.5f}   top-1 {cost['same_top_1']:.2%}", flush=True)
+    table = {"model": args.model.stem, "tokens": sum(map(len, windows)), "measured": found}
     if args.write:
-        PRICE.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(said))
+        PRICE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(table))
 
 
 if __name__ == "__main__":

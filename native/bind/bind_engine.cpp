@@ -101,6 +101,7 @@ public:
         tape_.linear(in, std::move(parts), out, add);
     }
     void logits(int in, const BoundMatrix& weight) { tape_.logits(in, keep(weight)); }
+    void rescore(int in, const BoundMatrix& weight, int64_t count) { tape_.rescore(in, keep(weight), count); }
     void store_kv(int qkv, const AttentionShape& shape, std::optional<Array<float, 2>> cos,
                   std::optional<Array<float, 2>> sin, bool interleaved,
                   std::optional<Array<float, 1>> q_norm, std::optional<Array<float, 1>> k_norm,
@@ -298,6 +299,7 @@ void bind_engine(nb::module_& m) {
         .def("norm", &BoundTape::norm, "source"_a, "weight"_a, "bias"_a.none(), "eps"_a, "out"_a)
         .def("linear", &BoundTape::linear, "source"_a, "weights"_a, "biases"_a, "out"_a, "add"_a)
         .def("logits", &BoundTape::logits, "source"_a, "weight"_a)
+        .def("rescore", &BoundTape::rescore, "source"_a, "weight"_a, "count"_a, "The `count` most promising runs of 32 logits again, after `logits` by a scan.")
         .def("store_kv", &BoundTape::store_kv, "qkv"_a, "shape"_a, "cos"_a.none(), "sin"_a.none(), "interleaved"_a, "q_norm"_a.none(), "k_norm"_a.none(), "eps"_a)
         .def("attend", &BoundTape::attend, "qkv"_a, "shape"_a, "sinks"_a.none(), "out"_a)
         .def("gate_up", &BoundTape::gate_up, "source"_a, "gate"_a.none(), "gate_bias"_a.none(), "up"_a, "up_bias"_a.none(), "activation"_a, "out"_a)

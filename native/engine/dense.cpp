@@ -1,4 +1,7 @@
 // Steps of embeddings, norms, linear layers and gated MLPs.
+#include <limits>
+#include <utility>
+
 #include "engine/step.h"
 
 namespace ingle {
@@ -125,6 +128,44 @@ struct Logits : Step {
     }
 };
 
+// Which pairs of the head are worth a second look: `count` of each row, in index order.
+struct ChooseRows : Step {
+    const char* name() const override { return "choose_rows"; }
+    int64_t num_pairs, vocabulary, count;
+    int32_t* chosen;  // (rows, count)
+    std::vector<std::vector<std::pair<float, int32_t>>> room;  // of each thread: (pairs,)
+    void run(const Frame& f, int thread) override {
+        auto& pairs = room[static_cast<size_t>(thread)];
+        share(f, thread, rows(f), 1, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t r = begin; r < end; ++r) choose(f.batch.logits + r * f.batch.logits_stride, r, pairs);
+        });
+    }
+    void choose(const float* logits, int64_t r, std::vector<std::pair<float, int32_t>>& pairs) const {
+        for (int64_t p = 0; p < num_pairs; ++p) {
+            const int64_t last = std::min((p + 1) * kPairRows, vocabulary);
+            float largest = -std::numeric_limits<float>::infinity();  // and where nothing is a number
+            for (int64_t i = p * kPairRows; i < last; ++i) largest = logits[i] > largest ? logits[i] : largest;
+            pairs[static_cast<size_t>(p)] = {-largest, static_cast<int32_t>(p)};
+        }
+        std::nth_element(pairs.begin(), pairs.begin() + (count - 1), pairs.end());
+        int32_t* to = chosen + r * count;
+        for (int64_t i = 0; i < count; ++i) to[i] = pairs[static_cast<size_t>(i)].second;
+        std::sort(to, to + count);
+    }
+};
+
+struct Rescore : Logits {
+    const char* name() const override { return "rescore"; }
+    int64_t count;
+    const int32_t* chosen;
+    void run(const Frame& f, int thread) override {
+        const int64_t parts = in.int8_parts == 2 ? 2 : 1;
+        share(f, thread, rows(f) * count, 4, 3, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) pair(f, chosen[i], i / count, 1, parts);
+        });
+    }
+};
+
 struct GateUp : Step {
     const char* name() const override { return "gate_up"; }
     Slot in, out;
@@ -213,6 +254,27 @@ void Tape::logits(int in, std::shared_ptr<Matrix> weight) {
     step->in = at(in);
     step->weight = std::move(weight);
     push(std::move(step));
+}
+
+void Tape::rescore(int in, std::shared_ptr<Matrix> weight, int64_t count) {
+    require_input(in, *weight);
+    require(logits_width_ == weight->num_tiles() * kTileRows, "a scan has the rows of its head");
+    require(count >= 1, "at least one run of rows is done again");
+    const int64_t pairs = num_pairs(*weight), chosen = std::min(count, pairs);
+    auto choose = std::make_unique<ChooseRows>();
+    choose->num_pairs = pairs;
+    choose->vocabulary = weight->rows;
+    choose->count = chosen;
+    choose->chosen = static_cast<int32_t*>(scratch(max_rows_ * chosen * 4));
+    choose->room.resize(static_cast<size_t>(pool_->num_threads()));
+    for (auto& room : choose->room) room.resize(static_cast<size_t>(pairs));
+    auto again = std::make_unique<Rescore>();
+    again->in = at(in);
+    again->weight = std::move(weight);
+    again->count = chosen;
+    again->chosen = choose->chosen;
+    push(std::move(choose));
+    push(std::move(again));
 }
 
 void Tape::gate_up(int in, const LinearPart& gate, const LinearPart& up, Activation activation, int out) {

@@ -98,6 +98,9 @@ public:
     // Several weights that share an input, such as q, k and v, are one step.
     void linear(int in, std::vector<LinearPart> parts, int out, bool add);
     void logits(int in, std::shared_ptr<Matrix> weight);
+    // After logits by a scan: of its runs of 32 rows, the `count` with the largest maxima (ties: the
+    // earlier) are done again with `weight`.
+    void rescore(int in, std::shared_ptr<Matrix> weight, int64_t count);
     void store_kv(int qkv, const AttentionShape& shape, const RopeTable& rope, const HeadNorms& norms);
     void attend(int qkv, const AttentionShape& shape, const float* sinks, int out);
     // gate has no weight for GeluTanh.

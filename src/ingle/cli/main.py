@@ -178,6 +178,9 @@ def pack(
     attention: Annotated[
         str, typer.Option(metavar="q4", help="The same for the matrices of attention.")
     ] = "",
+    head_scan: Annotated[
+        str, typer.Option(metavar="q4", help="Scan the output matrix so, read its best rows whole.")
+    ] = "",
 ) -> None:
     """Write a model as the kernels read it, so that it starts at once and is mapped, not copied."""
     from ingle import hub
@@ -185,7 +188,7 @@ def pack(
     path = hub.resolve(source)
     from ingle.cli.pack import pack as write
 
-    raise typer.Exit(write(str(path), target, head, attention))
+    raise typer.Exit(write(str(path), target, head, attention, head_scan))
 
 
 @app.command()

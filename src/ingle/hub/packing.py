@@ -25,6 +25,8 @@ from ingle.hub.progress import as_size, shown
 # Below this a model is repacked in memory within a second, at every start.
 WORTH_BYTES = 1 << 30
 SUFFIX = f".v{VERSION}.packed.safetensors"  # a copy in an older layout is not one
+Wanted = tuple[str, str, str]  # formats of head, attention and the scan of the head; "": as it is
+NOTHING: Wanted = ("", "", "")
 _SPARE_BYTES = 1 << 30  # left free on the disk
 
 
@@ -44,10 +46,10 @@ def shelve(source: Path) -> Path | None:
         return None
 
 
-def make(source: Path, head: str = "", attention: str = "") -> Path:
-    """The packed copy of a GGUF file of any size, with head and attention as `formats.packed.pack`
-    takes them; a copy with others is replaced. Raises IngleError."""
-    wanted = (head, attention)
+def make(source: Path, head: str = "", attention: str = "", head_scan: str = "") -> Path:
+    """The packed copy of a GGUF file of any size, its head and attention as `formats.packed.pack` takes
+    them; a copy with others is replaced. Raises IngleError."""
+    wanted = (head, attention, head_scan)
     present = _present(source)
     if present is not None and (not source.exists() or _is_so(present, source, wanted)):
         return present
@@ -90,7 +92,7 @@ def _worth_packing(source: Path) -> bool:
     return tiled >= WORTH_BYTES
 
 
-def _make(source: Path, wanted: tuple[str, str] = ("", "")) -> Path:
+def _make(source: Path, wanted: Wanted = NOTHING) -> Path:
     """Pack under the lock; another process may have done so meanwhile."""
     lock = config.models_dir() / ".locks" / f"packed-{shelf.key(source)}"
     try:
@@ -103,20 +105,20 @@ def _make(source: Path, wanted: tuple[str, str] = ("", "")) -> Path:
         raise IngleError(str(shelf.folder()), rule, "set INGLE_MODELS to another folder") from None
 
 
-def _is_so(copy: Path, source: Path, wanted: tuple[str, str]) -> bool:
+def _is_so(copy: Path, source: Path, wanted: Wanted) -> bool:
     return copy.name.endswith(_ending(source, wanted))
 
 
-def _ending(source: Path, wanted: tuple[str, str]) -> str:
+def _ending(source: Path, wanted: Wanted) -> str:
     """Of the copy's name: what it was made from, and how."""
     about = source.stat()
     facts = f"{source.resolve()} {about.st_size} {about.st_mtime_ns}"
-    parts = zip(("head", "attention"), wanted, strict=True)
+    parts = zip(("head", "attention", "head-scan"), wanted, strict=True)
     said = "".join(f".{p}-{format_of(c, f'--{p}').lower()}" for p, c in parts if c)
     return f"-{hashlib.sha256(os.fsencode(facts)).hexdigest()[:12]}{said}{SUFFIX}"
 
 
-def _packed(source: Path, wanted: tuple[str, str]) -> Path:
+def _packed(source: Path, wanted: Wanted) -> Path:
     about, ending = source.stat(), _ending(source, wanted)
     present = next(shelf.folder().glob(f"*{ending}"), None)  # made for another path to the file
     copy = present or shelf.folder() / f"{source.stem[:80]}{ending}"
@@ -130,7 +132,8 @@ def _packed(source: Path, wanted: tuple[str, str]) -> Path:
             def tell(done: int, total: int) -> None:
                 progress.at(done * about.st_size // total)
 
-            pack(source, copy, tell, head=wanted[0], attention=wanted[1])
+            head, attention, scan = wanted
+            pack(source, copy, tell, head=head, attention=attention, head_scan=scan)
     shelf.keep(source, copy.name)
     return copy
 

@@ -20,7 +20,7 @@ from ingle.formats.packed import PackedFile, PackedTiles
 from ingle.models.config import Config
 from ingle.models.names import Layout, Names
 from ingle.numerics import FORMATS, Format, decode
-from ingle.ops import Backend, Linear, Norm, Weight
+from ingle.ops import Backend, Linear, Norm, ScannedHead, Weight
 from ingle.ops.protocol import TiledBackend
 
 Bytes = NDArray[np.uint8]
@@ -231,7 +231,13 @@ class Section:
         return self._vector(*self.values(role, (length,)))
 
     def head(self, embed_tokens: Weight, rows: int, columns: int) -> Linear:
-        """The output matrix, or the embedding where the file shares it."""
+        """The output matrix, or the embedding where the file shares it; perhaps in two stages."""
+        head = self._whole_head(embed_tokens, rows, columns)
+        if self.checkpoint.layout != Layout.GGUF or not self.has("lm_head_scan"):
+            return head
+        return ScannedHead(head.weight, head.bias, self.matrix("lm_head_scan", rows, columns))
+
+    def _whole_head(self, embed_tokens: Weight, rows: int, columns: int) -> Linear:
         config = self.checkpoint.config
         tied = config.flag("tie_word_embeddings", not self.has("lm_head"))
         if not tied:

@@ -47,6 +47,7 @@ NAMES: Mapping[Layout, Names] = {
         "embed_tokens": "token_embd",
         "norm": "output_norm",
         "lm_head": "output",
+        "lm_head_scan": "output_scan",
         "input_layernorm": "attn_norm",
         "q_proj": "attn_q",
         "k_proj": "attn_k",

@@ -14,6 +14,7 @@ from ingle.ops.protocol import (
     PrimitiveOps,
     Rotation,
     Routing,
+    ScannedHead,
     X,
 )
 from ingle.ops.shape import PAGE_TOKENS, AttentionShape, KvLayout, RopeTable, Weight, WeightMeta
@@ -37,6 +38,7 @@ __all__ = [
     "RopeTable",
     "Rotation",
     "Routing",
+    "ScannedHead",
     "TokenConstraint",
     "Weight",
     "WeightMeta",

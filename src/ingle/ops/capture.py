@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ingle.ops.protocol import Activation, Experts, Linear, Moe, Norm, PrimitiveOps
+from ingle.ops.protocol import Activation, Experts, Linear, Moe, Norm, PrimitiveOps, ScannedHead
 from ingle.ops.shape import AttentionShape, RopeTable, Weight
 
 Floats = NDArray[np.float32]
@@ -62,6 +62,10 @@ class Capture(PrimitiveOps[Floats, Routed], Generic[Routed]):
     def head_norm(self, x: Floats, norm: Norm, head_dim: int) -> Floats:
         """As `inner`."""
         return self.inner.head_norm(x, norm, head_dim)
+
+    def rescore(self, x: Floats, scanned: Floats, head: ScannedHead) -> Floats:
+        """As `inner`: rows of the head see what its scan saw."""
+        return self.inner.rescore(x, scanned, head)
 
     def rope(self, x: Floats, shape: AttentionShape, rope: RopeTable) -> Floats:
         """As `inner`."""

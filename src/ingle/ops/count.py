@@ -16,6 +16,8 @@ from ingle.errors import UnsupportedError
 from ingle.numerics import Format
 from ingle.ops.batch import Batch
 from ingle.ops.protocol import (
+    RESCORED,
+    SCANNED_ROWS,
     Activation,
     Experts,
     Linear,
@@ -23,6 +25,7 @@ from ingle.ops.protocol import (
     Moe,
     Norm,
     PrimitiveOps,
+    ScannedHead,
     run_model,
 )
 from ingle.ops.shape import AttentionShape, RopeTable, Weight, WeightMeta
@@ -159,6 +162,17 @@ class Counter(PrimitiveOps[Rows, int]):
             self._read(linear.bias)
         self._add(matrix_flops=2 * x.rows * columns * out)
         return Rows(x.rows, out)
+
+    def rescore(self, x: Rows, scanned: Rows, head: ScannedHead) -> Rows:
+        """Reads the rows that are looked at twice; of one token, the same for every other."""
+        rows, columns = head.weight.meta.shape
+        again = min(rows, x.rows * RESCORED * SCANNED_ROWS)
+        self._see(head.weight, active=None)
+        self._add(
+            weights_read_bytes=head.weight.meta.nbytes * again // rows,
+            matrix_flops=2 * x.rows * columns * min(rows, RESCORED * SCANNED_ROWS),
+        )
+        return scanned
 
     def rope(self, x: Rows, shape: AttentionShape, rope: RopeTable) -> Rows:
         """Costs nothing that is counted."""

@@ -33,6 +33,19 @@ class Linear:
     bias: Weight | None = None
 
 
+SCANNED_ROWS = 32  # of the head, that stand or fall together
+RESCORED = 128  # times SCANNED_ROWS: rows of the head that a second look is worth
+
+
+@dataclass(frozen=True)
+class ScannedHead(Linear):
+    """A head in two stages: `scan` (out, in), of fewer bits, gives all logits; of its runs of
+    SCANNED_ROWS rows the RESCORED with the largest maxima (ties: the earlier) are done again with
+    `weight`. The others keep the scan's values."""
+
+    scan: Weight | None = None
+
+
 @dataclass(frozen=True)
 class Norm:
     """RMSNorm (Zhang and Sennrich 2019), or with a bias LayerNorm (Ba et al. 2016).
@@ -175,6 +188,10 @@ class PrimitiveOps(Ops[X], Generic[X, Choice]):
         """(T, in) -> (T, out). precise: where activations become integers, 16 bits instead of 8."""
 
     @abstractmethod
+    def rescore(self, x: X, scanned: X, head: ScannedHead) -> X:
+        """`scanned` (R, out), its most promising rows as `head.weight` gives them for x (R, in)."""
+
+    @abstractmethod
     def rope(self, x: X, shape: AttentionShape, rope: RopeTable) -> X:
         """Rotates each head of (T, heads * head_dim) by its row's position."""
 
@@ -271,7 +288,10 @@ class PrimitiveOps(Ops[X], Generic[X, Choice]):
 
     def logits(self, x: X, norm: Norm, head: Linear) -> X:
         """(R, vocab_size) of the rows that the batch wants."""
-        return self.linear(self.norm(self.select_outputs(x), norm), head, precise=True)
+        h = self.norm(self.select_outputs(x), norm)
+        if not isinstance(head, ScannedHead) or head.scan is None:
+            return self.linear(h, head, precise=True)
+        return self.rescore(h, self.linear(h, Linear(head.scan), precise=True), head)
 
 
 class Model(Protocol):

@@ -19,7 +19,7 @@ from ingle.numerics import FORMATS, Format
 from ingle.numerics.tiles import num_tiles, tile_bytes
 from ingle.ops import KvLayout, Model, WeightMeta
 from ingle.ops.count import CountingBackend
-from ingle.ops.protocol import run_model
+from ingle.ops.protocol import SCANNED_ROWS, run_model
 
 _ALIGNMENT = 64  # bytes, of tiles and of scratch
 _BLOCK = 32  # 8-bit activations that share a scale
@@ -94,6 +94,11 @@ class _TapeOfSizes:
             ("expert_out", self._slots[residual][0], 0),
         ):
             self._share(role, columns, count, num_experts_per_tok)
+
+    def rescore(self, source: int, weight: WeightMeta, count: int) -> None:
+        """Room for the runs of rows that are chosen, and for one thread's choosing."""
+        runs = -(-weight.shape[0] // SCANNED_ROWS)
+        self._scratch(self.max_rows * min(count, runs) * 4)
 
     @property
     def output_bytes(self) -> int:

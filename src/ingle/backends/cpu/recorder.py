@@ -23,8 +23,10 @@ from ingle.ops import (
     Norm,
     Ops,
     Rotation,
+    ScannedHead,
     Weight,
 )
+from ingle.ops.protocol import RESCORED
 
 _BLOCK = 32  # columns of 8-bit activations that share a scale
 
@@ -153,8 +155,11 @@ class Recorder(Ops[Slot]):
             raise UnsupportedError("logits", "the head must have no bias, but got one")
         chosen = self._slot("outputs", x.width)
         self.tape.select_outputs(x.index, chosen.index)
-        h = self._normalized(chosen, norm, head.weight, parts=2)
-        self.tape.logits(h.index, _matrix(head.weight).native)
+        scan = head.scan if isinstance(head, ScannedHead) else None
+        h = self._normalized(chosen, norm, head.weight, *([] if scan is None else [scan]), parts=2)
+        self.tape.logits(h.index, _matrix(scan or head.weight).native)
+        if scan is not None:
+            self.tape.rescore(h.index, _matrix(head.weight).native, RESCORED)
         return h
 
     def _normalized(self, x: Slot, norm: Norm, *consumers: Weight, parts: int = 1) -> Slot:

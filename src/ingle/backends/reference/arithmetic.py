@@ -357,7 +357,11 @@ def _integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Float
     if name in ("Q5_0", "Q5_1"):
         fifth = np.unpackbits(blocks[..., -20:-16], axis=-1, bitorder="little")
         codes = (_nibbles(blocks[..., -16:]) + 16 * fifth).astype(np.float32)
-        return (codes - 16, scales, None) if name == "Q5_0" else (codes, scales, _half(blocks[..., 2:4]))
+        return (
+            (codes - 16, scales, None)
+            if name == "Q5_0"
+            else (codes, scales, _half(blocks[..., 2:4]))
+        )
     nibbles = _nibbles(blocks[..., 2:])
     codes = _IQ4[nibbles] if name == "IQ4_NL" else nibbles.astype(np.float32) - 8
     return codes, scales, None

@@ -25,8 +25,10 @@ from ingle.ops import (
     PrimitiveOps,
     RopeTable,
     Routing,
+    ScannedHead,
 )
 from ingle.ops import Weight as OpaqueWeight
+from ingle.ops.protocol import RESCORED, SCANNED_ROWS
 
 
 def _held(weight: OpaqueWeight) -> ReferenceWeight:
@@ -70,6 +72,20 @@ class ReferenceOps(PrimitiveOps[Floats, Routed]):
         """x W^T + bias."""
         y = self.arithmetic.linear(x, _held(linear.weight), precise)
         return y if linear.bias is None else y + _held(linear.bias).values
+
+    def rescore(self, x: Floats, scanned: Floats, head: ScannedHead) -> Floats:
+        """Every row again; the most promising are taken."""
+        again = self.linear(x, head, precise=True)
+        runs = -(-scanned.shape[1] // SCANNED_ROWS)
+        padded = np.full((len(x), runs * SCANNED_ROWS), -np.inf, np.float32)
+        padded[:, : scanned.shape[1]] = scanned
+        largest = padded.reshape(len(x), runs, SCANNED_ROWS).max(axis=-1)
+        best = np.argsort(-largest, axis=-1, kind="stable")[:, :RESCORED]
+        chosen = np.zeros((len(x), runs), np.bool_)
+        np.put_along_axis(chosen, best, True, axis=-1)
+        return np.where(
+            np.repeat(chosen, SCANNED_ROWS, axis=-1)[:, : scanned.shape[1]], again, scanned
+        )
 
     def rope(self, x: Floats, shape: AttentionShape, rope: RopeTable) -> Floats:
         """Each product and each sum rounded once, as the native step does."""

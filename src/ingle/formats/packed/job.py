@@ -32,12 +32,13 @@ def pack(
     *,
     head: str = "",
     attention: str = "",
+    head_scan: str = "",
 ) -> Path:
     """Write the GGUF at `source` as a packed file; what was interrupted continues.
 
-    head, attention: other formats for them ("q4"; see `Requantized`). Raises UnsupportedError for
-    other containers, for split models and for formats that kernels do not read, FileFormatError
-    for damaged files, IngleError when there is no room.
+    head, attention, head_scan: other formats for them ("q4"; see `Requantized`).
+    Raises UnsupportedError for other containers, for split models and for formats that kernels do
+    not read, FileFormatError for damaged files, IngleError when there is no room.
     """
     source, target = Path(source), Path(target)
     model = GgufFile.open(source)
@@ -48,7 +49,9 @@ def pack(
     header = np.fromfile(source, np.uint8, count=start)
     size = source.stat().st_size
     _require_no_hidden_bytes(model, start, size)
-    changed = Requantized(model, head, attention) if head or attention else None
+    changed = None
+    if head or attention or head_scan:
+        changed = Requantized(model, head, attention, head_scan)
     if changed is not None:
         model, header, size = changed, changed.header, changed.num_bytes
     entries = {entry.name: entry for entry in entries_of(model.tensors)}
@@ -114,8 +117,10 @@ def _matrices(model: GgufFile, entry: Entry) -> Iterator[Bytes]:
 def _tiles(model: GgufFile, piece: Piece, num_matrices: int, index: int) -> Iterator[Bytes]:
     """Of one matrix of a stack, a few MB at a time."""
     info = model.tensors[piece.tensor]
-    stored = model.source if isinstance(model, Requantized) else model
-    data = stored.read(piece.tensor)
+    if isinstance(model, Requantized):
+        data = model.source.read(model.origin(piece.tensor))
+    else:
+        data = model.read(piece.tensor)
     rows = data.reshape(num_matrices, info.shape[-2], data.shape[-1])[index]
     step = _TILES_AT_ONCE * TILE_ROWS
     for first in range(0, len(rows), step):

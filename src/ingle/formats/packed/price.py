@@ -19,14 +19,16 @@ def price_of(choices: Mapping[str, str]) -> dict[str, Any] | None:
 
     None when that combination was not measured.
     """
-    formats = set(choices.values())
-    if len(formats) != 1:
-        return None
     table = json.loads(files(__package__).joinpath("price.json").read_text("utf-8"))
-    part = "both" if len(choices) == 2 else next(iter(choices))
-    measured = {CHOICES.get(c, c.upper()): cost for c, cost in table[part].items()}
-    cost = measured.get(formats.pop())
-    return None if cost is None else {**cost, "model": table["model"]}
+    for entry in table["measured"]:
+        if _formats(entry["choices"]) == _formats(choices):
+            cost = {key: entry[key] for key in ("mean_kld", "same_top_1")}
+            return {**cost, "model": table["model"]}
+    return None
+
+
+def _formats(choices: Mapping[str, str]) -> dict[str, str]:
+    return {part: CHOICES.get(choice, choice.upper()) for part, choice in choices.items()}
 
 
 def shown(choices: Mapping[str, str]) -> str:

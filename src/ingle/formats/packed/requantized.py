@@ -28,7 +28,7 @@ from ingle.numerics import FORMATS, decode
 CHOICES = {"q8": "Q8_0", "q6": "Q6_K", "q5": "Q5_0", "q4": "IQ4_NL"}
 _KEY = "ingle.packed."  # of metadata: "ingle.packed.head" = "IQ4_NL"
 _ATTENTION = re.compile(r"blk\.\d+\.attn_(q|k|v|qkv|output)\.weight")
-_HEAD, _EMBEDDING = "output.weight", "token_embd.weight"
+_HEAD, _EMBEDDING, _SCAN = "output.weight", "token_embd.weight", "output_scan.weight"
 
 
 def format_of(choice: str, option: str) -> str:
@@ -44,16 +44,24 @@ def format_of(choice: str, option: str) -> str:
 class Requantized(GgufFile):
     """`source` with its head, its attention or both in other formats; errors as `format_of`.
 
-    A head that the embedding shares is changed for both. Metadata say what was done.
+    A head that the embedding shares is changed for both. scan: the head is there once more in this
+    format, so that only its promising rows need to be read whole. Metadata say what was done.
     """
 
-    def __init__(self, source: GgufFile, head: str = "", attention: str = "") -> None:
+    def __init__(
+        self, source: GgufFile, head: str = "", attention: str = "", scan: str = ""
+    ) -> None:
         self.source = source
         self.path = source.path
-        chosen = {"head": head, "attention": attention}
-        self.choices = {part: format_of(c, f"--{part}") for part, c in chosen.items() if c}
+        chosen = {"head": head, "attention": attention, "head_scan": scan}
+        self.choices = {
+            part: format_of(c, f"--{part.replace('_', '-')}") for part, c in chosen.items() if c
+        }
         formats = {name: self._format(info) for name, info in source.tensors.items()}
         specs = [TensorSpec(n, formats[n], info.shape) for n, info in source.tensors.items()]
+        if scan:
+            whole = source.tensors[self.origin(_SCAN)]
+            specs.append(TensorSpec(_SCAN, self.choices["head_scan"], whole.shape))
         said = {_KEY + part: name for part, name in self.choices.items()}
         content, sizes = gguf_header({**typed_metadata(source), **said}, specs)
         self.header = np.frombuffer(content, np.uint8)
@@ -72,9 +80,15 @@ class Requantized(GgufFile):
             return self.choices.get("attention", info.format)
         return info.format
 
+    def origin(self, name: str) -> str:
+        """The source's tensor that this one is made of."""
+        if name != _SCAN:
+            return name
+        return _HEAD if _HEAD in self.source.tensors else _EMBEDDING
+
     def recode(self, name: str, rows: Bytes) -> Bytes:
-        """Rows of the source's tensor of that name, uint8 (rows, row_bytes), in the new format."""
-        before, after = self.source.tensors[name].format, self.tensors[name].format
+        """Rows of that tensor's origin, uint8 (rows, row_bytes), in the new format."""
+        before, after = self.source.tensors[self.origin(name)].format, self.tensors[name].format
         if before == after:
             return rows
         weights = decode(FORMATS[before], rows)
@@ -86,7 +100,7 @@ class Requantized(GgufFile):
 
     def read(self, name: str) -> Bytes:
         """Bytes of a whole tensor in the new format."""
-        rows = self.source.read(name)
+        rows = self.source.read(self.origin(name))
         flat = self.recode(name, rows.reshape(-1, rows.shape[-1]))
         return flat.reshape(*rows.shape[:-1], flat.shape[-1])
 
@@ -97,5 +111,5 @@ class Requantized(GgufFile):
 
 def choices_in(metadata: Mapping[str, object]) -> dict[str, str]:
     """What was done to a model: {"head": "IQ4_NL"}; {} for one as it was."""
-    found = {part: metadata.get(_KEY + part) for part in ("head", "attention")}
+    found = {part: metadata.get(_KEY + part) for part in ("head", "attention", "head_scan")}
     return {part: name for part, name in found.items() if isinstance(name, str)}
