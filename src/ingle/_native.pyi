@@ -57,6 +57,11 @@ class Tape:
 
     def logits(self, source: int, weight: Matrix) -> None: ...
 
+    def rescore(self, source: int, weight: Matrix, count: int) -> None:
+        """
+        The `count` most promising runs of 32 logits again, after `logits` by a scan.
+        """
+
     def store_kv(self, qkv: int, shape: AttentionShape, cos: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, sin: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, interleaved: bool, q_norm: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, k_norm: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, eps: float) -> None: ...
 
     def attend(self, qkv: int, shape: AttentionShape, sinks: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, out: int) -> None: ...
