@@ -21,8 +21,9 @@ from ingle.evaluate.saved_logits import (
     is_saved_logits,
     open_logits,
 )
-from ingle.evaluate.score import Evaluation, Summary, evaluate
+from ingle.evaluate.score import Evaluation, Summary, evaluate, evaluate_conversations
 from ingle.evaluate.subject import Subject
+from ingle.evaluate.transcript import channels, conversations, is_transcript
 from ingle.evaluate.window import Windows, cut, read_text
 from ingle.quantize.int8.simulate import simulating
 
@@ -45,6 +46,9 @@ class Wishes:
 
 def evaluate_model(model: str, wishes: Wishes, as_json: bool) -> None:
     """Print how well `model` predicts a text. Raises IngleError."""
+    if wishes.text is not None and is_transcript(wishes.text):
+        _evaluate_transcript(model, wishes.text, wishes, as_json)
+        return
     saved = _saved(wishes.against)
     context = wishes.context_tokens if saved is None else saved.windows.context_tokens
     subject = _open(model, context, wishes, wishes.exact)
@@ -64,6 +68,39 @@ def evaluate_model(model: str, wishes: Wishes, as_json: bool) -> None:
         print(json.dumps(_object(model, wishes, windows, done.summary(), seconds)))
     else:
         _show(model, wishes, windows, done.summary())
+
+
+def _evaluate_transcript(model: str, text: str, wishes: Wishes, as_json: bool) -> None:
+    """By channel. Conversations longer than the context lose their ends."""
+    if wishes.save_logits is not None or (wishes.against and is_saved_logits(Path(wishes.against))):
+        rule = "conversations are compared with models, but got a file of logits"
+        raise IngleError("--against", rule, "name a model, or evaluate plain text")
+    subject = _open(model, wishes.context_tokens, wishes, wishes.exact)
+    against = None
+    if wishes.against is not None:
+        against = _open(wishes.against, wishes.context_tokens, wishes, wishes.exact_reference)
+    cut_off = (ids[: wishes.context_tokens] for ids in conversations(subject, text))
+    talks = [(ids, channels(subject.tokenizer, ids)) for ids in cut_off if len(ids) > 1][
+        : wishes.chunks
+    ]
+    if not talks:
+        raise IngleError("text", "there must be a conversation, but got none")
+    counting = Counting("eval", len(talks))
+    found = evaluate_conversations(subject, talks, against=against, tell=counting.at)
+    summaries = {label: one.summary() for label, one in found.items()}
+    if as_json:
+        told = {
+            label: {key: _number(value) for key, value in dataclasses.asdict(one).items()}
+            for label, one in summaries.items()
+        }
+        print(json.dumps({"model": model, "text": text, "channels": told}))
+        return
+    print(f"{'channel':<12} {'tokens':>8} {'perplexity':>20} {'mean KLD':>10} {'same top-1':>11}")
+    for label, one in summaries.items():
+        figures = f"{one.perplexity:.3f} +/- {one.perplexity_error:.3f}"
+        kld = "-" if one.mean_kld is None else f"{one.mean_kld:.5f}"
+        same = "-" if one.top1_agreement is None else f"{one.top1_agreement:.1%}"
+        print(f"{label:<12} {one.num_scored:>8,} {figures:>20} {kld:>10} {same:>11}")
 
 
 def _open(model: str, context: int, wishes: Wishes, exact: bool) -> Subject:

@@ -19,7 +19,8 @@ app = typer.Typer()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A file, folder or known name.")],
     text: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Text to predict, UTF-8.")
+        str | None,
+        typer.Option(metavar="FILE", help="Text, or conversations in .jsonl."),
     ] = None,
     context: Annotated[int, typer.Option(help="Tokens of a window.")] = 512,
     chunks: Annotated[

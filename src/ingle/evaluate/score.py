@@ -123,6 +123,36 @@ def evaluate(
     return done
 
 
+def evaluate_conversations(
+    subject: Subject,
+    talks: Sequence[tuple[Sequence[int], Sequence[str]]],
+    *,
+    against: Subject | None = None,
+    tell: Callable[[int], None] | None = None,
+) -> dict[str, Evaluation]:
+    """Evaluations by channel, of conversations given as ids and the channel of each id.
+
+    Every id but a conversation's first is predicted, each conversation from an empty context.
+    """
+    found: dict[str, Evaluation] = {}
+    for done, (ids, labels) in enumerate(talks, 1):
+        rows = range(len(ids) - 1)
+        said = _reference(against, 0, ids, rows)
+        for (positions, logits), reference in zip(subject.scan(ids, rows), said, strict=False):
+            theirs = reference.logits if isinstance(reference, Softmax) else None
+            following = [labels[position + 1] for position in positions]
+            for label in dict.fromkeys(following):
+                chosen = [row for row, name in enumerate(following) if name == label]
+                next_ids = [ids[positions.start + row + 1] for row in chosen]
+                part = None if theirs is None else Softmax(theirs[chosen])
+                found.setdefault(label, Evaluation()).add(Softmax(logits[chosen]), next_ids, part)
+        if tell is not None:
+            tell(done)
+    for one in found.values():
+        one.num_windows = len(talks)
+    return found
+
+
 def _reference(
     against: Subject | SavedLogits | None, index: int, ids: Sequence[int], scored: range
 ) -> Iterator[Distributions | None]:

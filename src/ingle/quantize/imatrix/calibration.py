@@ -1,26 +1,22 @@
 """Owns calibration text: files become windows of ids, each run from an empty context.
 
-A text file is cut into windows of equal length, as llama.cpp cuts it. A transcript (`.jsonl`: one
-conversation per line, a list of messages or an object with `messages`) is rendered with the model's
-own template, and each conversation begins a window. It does not know what is done with them.
+A text file is cut into windows of equal length, as llama.cpp cuts it. Of a transcript each
+conversation begins a window. It does not know what is done with them.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from ingle.chat.template import render_ids
-from ingle.errors import IngleError, UnsupportedError
+from ingle.errors import IngleError
 from ingle.evaluate.subject import Subject
+from ingle.evaluate.transcript import conversations, is_transcript
 from ingle.evaluate.window import cut, read_text
 
 MIN_ROWS = 16  # a shorter end of a conversation is left out, as llama.cpp leaves out short batches
-_TRANSCRIPT = ".jsonl"
 
 
 @dataclass(frozen=True)
@@ -70,34 +66,17 @@ def _dealt(
 
 
 def _windows(subject: Subject, file: str, context_tokens: int) -> tuple[tuple[int, ...], ...]:
-    if Path(file).suffix == _TRANSCRIPT:
-        return tuple(_conversations(subject, file, context_tokens))
+    if is_transcript(file):
+        return tuple(_cut_conversations(subject, file, context_tokens))
     ids = subject.ids(read_text(file))
     return cut(ids, context_tokens, None, subject.beginning).ids
 
 
-def _conversations(subject: Subject, file: str, context_tokens: int) -> Iterator[tuple[int, ...]]:
-    template = subject.source.chat_template()
-    if template is None:
-        rule = "the model must bring a chat template, but got none"
-        raise UnsupportedError(file, rule, "give the conversations as text")
-    for number, line in enumerate(read_text(file).splitlines(), 1):
-        if not line.strip():
-            continue
-        messages = _messages(f"{file}:{number}", line)
-        ids = render_ids(subject.tokenizer, template, messages, add_generation_prompt=False)
+def _cut_conversations(
+    subject: Subject, file: str, context_tokens: int
+) -> Iterator[tuple[int, ...]]:
+    for ids in conversations(subject, file):
         for start in range(0, len(ids), context_tokens):
-            window = tuple(ids[start : start + context_tokens])
+            window = ids[start : start + context_tokens]
             if len(window) >= MIN_ROWS:
                 yield window
-
-
-def _messages(where: str, line: str) -> list[dict[str, Any]]:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        raise IngleError(where, "line must be JSON, but got something else") from None
-    found = found.get("messages") if isinstance(found, dict) else found
-    if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
-        raise IngleError(where, "a conversation must be a list of messages, but got another thing")
-    return found
