@@ -140,7 +140,7 @@ def test_a_probe_is_a_model_that_computes() -> None:
 
 def test_rates_are_kept_beside_others(tmp_path: Path) -> None:
     add_rates(tmp_path, {"memory_read_bytes_per_s": 3e10})
-    add_rates(tmp_path, {"kernels": as_object(KERNELS), "runtime_bytes": 7e7})
+    add_rates(tmp_path, {"kernel_rates": as_object(KERNELS), "runtime_bytes": 7e7})
     rates = read_rates(tmp_path)
     assert (rates.read_bytes_per_s, rates.kernels, rates.runtime_bytes) == (3e10, KERNELS, 7e7)
     machine = this_machine(tmp_path)

@@ -136,6 +136,14 @@ def test_the_hardware_table_is_whole() -> None:
     assert {machine.kind for machine in table.values()} == {"gpu", "apple", "cpu"}
 
 
+def test_sources_say_what_was_looked_up() -> None:
+    """Of each maker at least one machine's figures were seen elsewhere; the others say they were
+    not."""
+    for name in ("RTX 4090", "H100", "MI300X", "Arc A770", "M4 Max"):
+        assert "; seen of it: " in find(name).source
+    assert all("seen of it" in m.source or "not looked up" in m.source for m in machines().values())
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [

@@ -16,15 +16,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ingle import __version__, config, env, hub
-from ingle.backends.cpu import measure
+from ingle.backends.cpu import CpuBackend, measure
 from ingle.backends.cpu.backend import choose_kernels
 from ingle.backends.cpu.cores import cpu_quota, usable_cores
 from ingle.backends.cpu.processor import kernel_choices, this_processor
 from ingle.cli.layout import pairs, width_of_stdout
 from ingle.errors import IngleError
 from ingle.hub.progress import as_size
+from ingle.plan.kernels import as_object
 from ingle.plan.limits import memory_limit
-from ingle.plan.rates import RATES_FILE, Rates, read_rates
+from ingle.plan.probe import measure_usual
+from ingle.plan.rates import Rates, add_rates, read_rates
 
 _GIB = 1 << 30
 _ENOUGH_BYTES = 8 * _GIB  # for gpt-oss-20b, the smallest of its kind
@@ -175,6 +177,8 @@ def _measure() -> dict[str, object]:
     folder.mkdir(parents=True, exist_ok=True)
     _tell("disk")
     disk = _disk()
+    _tell("kernels")
+    kernels = measure_usual(CpuBackend())
     rates: dict[str, object] = {
         "version": 1,
         "threads": threads,
@@ -184,11 +188,9 @@ def _measure() -> dict[str, object]:
         "int8_ops_per_s": int8.best,
         "float32_ops_per_s": real.best,
         "disk_read_bytes_per_s": disk,
+        "kernel_rates": as_object(kernels),
     }
-    path = folder / RATES_FILE
-    staged = path.with_suffix(".new")
-    staged.write_text(json.dumps(rates, indent=1) + "\n", encoding="utf-8")
-    staged.replace(path)
+    add_rates(folder, rates)
     return rates
 
 

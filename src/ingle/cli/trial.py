@@ -1,7 +1,8 @@
 """``ingle plan --check``: owns the run that a plan is held against, and how both are shown.
 
 Ids are drawn at random: what a model of random weights would say loops, and flatters every cache.
-Rates are measured before and after the run, in a process of their own.
+Rates are measured in turns with the run, in a process of their own. Of both the best counts: what
+else a machine does only slows, and is not the same from one second to the next.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from time import perf_counter
 
@@ -53,7 +55,7 @@ from ingle.runtime.engine import CHUNK_TOKENS
 from ingle.runtime.kv import KvPool, KvSequence
 
 _PROMPT_TOKENS, _ANSWER_TOKENS = 512, 32
-_PROMPTS = 5  # of which the first warms; the best of the others counts, as in probes
+_ROUNDS, _PROMPTS = 3, 2  # of a round; the very first prompt of all warms
 _SEED = 20250805
 _PROBE_S = 300  # no machine needs as long
 
@@ -74,9 +76,15 @@ def check(subject: Subject, seen: Outlook, folder: Path, as_json: bool) -> None:
         raise UnsupportedError("--check", rule, "choose a shorter --context")
     context = min(seen.memory.context_tokens, _PROMPT_TOKENS + _ANSWER_TOKENS)
     wanted = _Wanted.of(subject, seen.model)
-    before = probe(wanted)
-    trial = run(subject.path, context, subject.mapped, wanted.idle_bytes)
-    kernels = before.best(probe(wanted))
+    measured: list[Kernels] = []
+    trial = run(
+        subject.path,
+        context,
+        subject.mapped,
+        wanted.idle_bytes,
+        lambda: measured.append(probe(wanted)),
+    )
+    kernels = reduce(Kernels.best, measured)
     stored = read_rates(folder)
     rates = Rates(
         stored.read_bytes_per_s,
@@ -88,7 +96,7 @@ def check(subject: Subject, seen: Outlook, folder: Path, as_json: bool) -> None:
     plan = outlook(subject, machine_of(rates, seen.machine.memory_bytes), context)
     rows = list(compared(plan, trial))
     known = kernels if stored.kernels is None else _together(stored.kernels, kernels)
-    add_rates(folder, {"kernels": as_object(known), "runtime_bytes": trial.runtime_bytes})
+    add_rates(folder, {"kernel_rates": as_object(known), "runtime_bytes": trial.runtime_bytes})
     write_corrections(folder, corrected(Corrections(), plan, trial))
     _show(rows, context, as_json)
 
@@ -154,9 +162,15 @@ class _Loaded:
         return perf_counter() - begun
 
 
-def run(path: Path, context_tokens: int, mapped: bool = False, idle_bytes: int = 0) -> Trial:
+def run(
+    path: Path,
+    context_tokens: int,
+    mapped: bool = False,
+    idle_bytes: int = 0,
+    between: Callable[[], None] = lambda: None,
+) -> Trial:
     """Load the model, run a prompt and an answer of random ids; what that took. idle_bytes: of the
-    activations' memory, what such steps do not touch."""
+    activations' memory, what such steps do not touch. between: called after each round."""
     begun = perf_counter()
     open_container(path)
     header_s = perf_counter() - begun
@@ -173,8 +187,12 @@ def run(path: Path, context_tokens: int, mapped: bool = False, idle_bytes: int =
     loaded, sequence = _Loaded(backend, model, pool, random.Random(_SEED)), KvSequence(pool)
     answer = max(1, min(_ANSWER_TOKENS, context_tokens // 2))
     prompt = max(1, min(_PROMPT_TOKENS, context_tokens - answer))
-    prompts = [loaded.step(sequence, 0, prompt) for _ in range(_PROMPTS)]
-    tokens = [loaded.step(sequence, prompt + i, 1) for i in range(answer)]
+    loaded.step(sequence, 0, prompt)
+    prompts, tokens = [], []
+    for _ in range(_ROUNDS):
+        prompts += [loaded.step(sequence, 0, prompt) for _ in range(_PROMPTS)]
+        tokens += [loaded.step(sequence, prompt + i, 1) for i in range(answer)]
+        between()
     memory_bytes = process_bytes()
     census = Census()
     run_model(model, census)
@@ -182,7 +200,7 @@ def run(path: Path, context_tokens: int, mapped: bool = False, idle_bytes: int =
         load_s,
         0 if mapped else cold,
         prompt,
-        min(prompts[1:]),
+        min(prompts),
         answer,
         min(tokens),
         _touched(loaded, census, idle_bytes),

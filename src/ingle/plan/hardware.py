@@ -97,8 +97,12 @@ def _machine(entry: Mapping[str, str | float]) -> Machine:
         prefill_efficiency=habits.prefill_efficiency,
         layer_overhead_s=habits.layer_overhead_s,
         chunk_tokens=habits.chunk_tokens,
-        source=str(entry["source"]),
+        source=f"{entry['source']}; {_seen(str(entry['checked']))}",
     )
+
+
+def _seen(checked: str) -> str:
+    return f"seen of it: {checked}" if checked else "not looked up"
 
 
 def find(name: str) -> Machine:

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -38,8 +38,10 @@ from ingle.ops.protocol import X
 from ingle.plan.kernels import ATTENTION, EXPERTS, WINDOWED, Kernel, Kernels, as_object
 
 CHUNK_TOKENS = 512  # of a prompt's step
-DENSE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "MXFP4")
-STACKED = ("MXFP4",)
+USUAL = ("F32", "BF16", "Q8_0", "Q4_1", "MXFP4" + EXPERTS)
+# Multiplied alike, so that one measurement tells of both.
+_ALIKE = {"F16": "BF16", "Q4_0": "Q4_1", "IQ4_NL": "Q4_1", "MXFP4": "MXFP4" + EXPERTS}
+_USUAL_BYTES = 64 << 20
 BEYOND_CACHE_BYTES = 128 << 20
 _VOCABULARY = 64
 WIDTH, INNER = 1024, 3072  # of a usual small model, where nothing else is known
@@ -236,6 +238,13 @@ def measure(
         )
         found[name] = probe.kernel(step_s, layer_s)
     return Kernels(found | _attention(backend), layer_s, step_s)
+
+
+def measure_usual(backend: CpuBackend) -> Kernels:
+    """Rates of all kernels, for models that nobody has named yet."""
+    found = measure(backend, USUAL, nbytes=_USUAL_BYTES)
+    alike = {name: found.of[other] for name, other in _ALIKE.items()}
+    return replace(found, of={**found.of, **alike})
 
 
 @dataclass(frozen=True)

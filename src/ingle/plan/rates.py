@@ -49,7 +49,7 @@ def read_rates(folder: Path) -> Rates:
         _positive(found.get("memory_read_bytes_per_s")),
         _positive(found.get("int8_ops_per_s")),
         _positive(found.get("disk_read_bytes_per_s")),
-        from_object(found.get("kernels")),
+        from_object(found.get("kernel_rates")),
         _positive(found.get("runtime_bytes")),
     )
 
