@@ -18,6 +18,7 @@ from ingle.errors import IngleError
 
 _DEFAULT = "default"
 _FILE_BYTES = 1 << 20
+_UNSET = "unset it for the default; `ingle config` shows what is in force"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -90,13 +91,14 @@ def _file() -> Mapping[str, Any]:
         with place.open("rb") as file:
             data = file.read(_FILE_BYTES + 1)
         if len(data) > _FILE_BYTES:
-            raise IngleError(str(place), "the file must have at most 1 MiB, but got more")
+            rule = "the file must have at most 1 MiB, but got more"
+            raise IngleError(str(place), rule, "it is some other file: move it away")
         said = tomllib.loads(data.decode())
     except FileNotFoundError:
         return {}
     except OSError as error:
         rule = f"the file must be readable, but got {error.strerror or error}"
-        raise IngleError(str(place), rule) from None
+        raise IngleError(str(place), rule, "correct its permissions, or remove it") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         rule = f"the file must be TOML, but got {' '.join(str(error).split())[:200]}"
         raise IngleError(
@@ -114,12 +116,13 @@ def _check_names(said: Mapping[str, Any], place: Path) -> None:
             raise IngleError(str(place), rule, f"settings are {', '.join(known)}")
         if not isinstance(value, str | int | float | bool):
             rule = f"a setting must be text or a number, but got {type(value).__name__}"
-            raise IngleError(f"{place}: {name}", rule)
+            raise IngleError(f"{place}: {name}", rule, "write it as name = value, in one line")
 
 
 def _text(value: str, where: str) -> str:
     if not value.isprintable():
-        raise IngleError(where, f"the value must be printable, but got {value!r:.60}")
+        rule = f"the value must be printable, but got {value!r:.60}"
+        raise IngleError(where, rule, "a line end or another control character got into it")
     return value
 
 
@@ -133,9 +136,8 @@ def _count(value: str, where: str) -> int:
     except ValueError:
         count = 0
     if not 1 <= count <= 1 << 31:
-        raise IngleError(
-            where, f"the value must be a whole number from 1 up, but got {value!r:.60}"
-        )
+        rule = f"the value must be a whole number from 1 up, but got {value!r:.60}"
+        raise IngleError(where, rule, _UNSET)
     return count
 
 
@@ -143,7 +145,8 @@ def _yes(value: str, where: str) -> bool:
     words = {"1": True, "on": True, "yes": True, "true": True}
     words |= {"0": False, "off": False, "no": False, "false": False}
     if value.lower() not in words:
-        raise IngleError(where, f"the value must be true or false, but got {value!r:.60}")
+        rule = f"the value must be true or false, but got {value!r:.60}"
+        raise IngleError(where, rule, _UNSET)
     return words[value.lower()]
 
 
@@ -156,7 +159,8 @@ def _seconds(value: str, where: str) -> float:
     elif parts and "".join(map("".join, parts)) == bare:
         seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
     else:
-        raise IngleError(where, f"the value must be a time such as 5m, but got {value!r:.60}")
+        rule = f"the value must be a time such as 5m, but got {value!r:.60}"
+        raise IngleError(where, rule, "units are ms, s, m and h; -1 is for ever")
     return float("inf") if value.strip().startswith("-") else seconds
 
 

@@ -60,7 +60,8 @@ def exit_code(error: BaseException) -> int:
         _drop_stdout()  # it may be what failed, and the last flush would fail again
         where = str(error.filename or "system")
         rule = f"the system must allow what was asked, but got {error.strerror or error}"
-        print(IngleError(where, rule), file=sys.stderr)
+        hint = "check that it exists, that it may be used, and that the disk has room"
+        print(IngleError(where, rule, hint), file=sys.stderr)
         return MISTAKE
     if env.wants_traceback():
         traceback.print_exception(error)

@@ -37,7 +37,8 @@ def pull(
 
     named = [*([name] if name else []), *([f"hf:{hf}"] if hf else [])]
     if len(named) != 1:
-        raise IngleError("NAME", f"one model must be named, but got {len(named)}")
+        rule = f"one model must be named, but got {len(named)}"
+        raise IngleError("NAME", rule, "such as gpt-oss:20b; `ingle list` shows known names")
     fetch(named[0], pack)
 
 

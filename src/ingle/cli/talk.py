@@ -90,7 +90,8 @@ class Talk:
             note()
             return
         except UnicodeEncodeError:
-            raise IngleError("PROMPT", "a prompt must be UTF-8, but got other bytes") from None
+            rule = "a prompt must be UTF-8, but got other bytes"
+            raise IngleError("PROMPT", rule, "a terminal set to UTF-8 types it") from None
         print(flush=True)
         completion = stream.completion
         cut = why_cut(completion, self._llm.context_tokens)

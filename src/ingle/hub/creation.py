@@ -107,7 +107,7 @@ def _base(text: str, file: Path) -> str:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         rule = "a name must be letters, digits and . _ - with perhaps one / and :tag"
-        raise IngleError("NAME", f"{rule}, but got {name[:60]!r}")
+        raise IngleError("NAME", f"{rule}, but got {name[:60]!r}", "for example my-model:1")
     taken = registry.find(name) or registry.find_repository(name) or _is_pulled(name)
     if taken:
         rule = f"a name must not be one of a model's own, but got {name}"

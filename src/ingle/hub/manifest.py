@@ -53,11 +53,11 @@ def read(name: str) -> Manifest | None:
         if path is None or not path.is_file():
             return None
         if path.stat().st_size > _MAX_BYTES:
-            raise FileFormatError(str(path), f"manifest must have at most {_MAX_BYTES} bytes")
+            raise _damaged(path)
         return _checked(json.loads(path.read_bytes()), path)
     except OSError as error:
         rule = f"manifest must be readable, but got {error.strerror or error}"
-        raise FileFormatError(str(path), rule) from None
+        raise FileFormatError(str(path), rule, "correct its permissions") from None
     except (ValueError, RecursionError) as error:
         if isinstance(error, IngleError):
             raise
@@ -68,7 +68,8 @@ def write(manifest: Manifest) -> None:
     """Put the manifest in place, whole or not at all. Raises IngleError."""
     path = _path(manifest.name)
     if path is None:
-        raise IngleError("NAME", f"a name must be short text, but got {manifest.name[:60]!r}")
+        rule = f"a name must be short text, but got {manifest.name[:60]!r}"
+        raise IngleError("NAME", rule, "for example my-model:1")
     text = json.dumps({"version": _VERSION, **asdict(manifest)}, indent=1, ensure_ascii=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

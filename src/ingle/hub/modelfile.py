@@ -106,7 +106,9 @@ def read(path: Path) -> Modelfile:
             path, 1, f"text must be UTF-8, but got another byte at {error.start}"
         ) from None
     if len(data) > _MAX_BYTES:
-        raise FileFormatError(str(path), "a Modelfile must have at most 4 MiB, but got more")
+        raise FileFormatError(
+            str(path), "a Modelfile must have at most 4 MiB, but got more", "name it with -f"
+        )
     return parse(text, path)
 
 
