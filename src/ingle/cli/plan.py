@@ -144,7 +144,8 @@ def _categories(seen: Outlook) -> Iterator[Text]:
         bar = "█" * max(1, round(_BAR * size / largest)) if size / largest > 0.004 else "▏"
         yield Text.assemble(f"{_LABELS[name]:<28}{as_size(size):>10}  ", (bar, "cyan"), style="")
     limit = seen.machine.memory_bytes
-    share = f"{memory.total_bytes / limit:.0%} of {as_size(limit)}" if limit < 1 << 60 else ""
+    room = f"{as_size(limit)} ({_gib(limit)})"
+    share = f"{memory.total_bytes / limit:.0%} of {room}" if limit < 1 << 60 else ""
     verdict = ("fits", "bold green") if seen.fits else ("does not fit", "bold red")
     yield Text.assemble(
         ("in all", "bold"), " " * 22, f"{as_size(memory.total_bytes):>10}  ", verdict
@@ -187,7 +188,7 @@ def _others(subject: Subject, seen: Outlook) -> Iterator[Text]:
     yield Text(f"{'machines that hold it':<26}{'memory':>10}{'answer':>19}{'prompt':>20}", "dim")
     for one in found[:_SHOWN_MACHINES]:
         answer, prompt = one.speed.decode_tokens_per_s, one.speed.prefill_tokens_per_s
-        size = as_size(one.machine.memory_bytes)
+        size = _gib(one.machine.memory_bytes)
         yield Text(f"{one.machine.name:<26}{size:>10}{_rate(answer):>19}{_rate(prompt):>20}")
     if len(found) > _SHOWN_MACHINES:
         yield Text(f"and {len(found) - _SHOWN_MACHINES} more (--json lists all)", style="dim")
@@ -210,7 +211,12 @@ def _table(subject: Subject, seen: Outlook) -> Iterator[Text]:
             mark, style = (" ", "green") if fits else ("!", "red")
             line.append(f"{cell.total_bytes / 1e9:>7.1f}{mark}", style=style)
         yield line
-    yield Text(f"! does not fit into {as_size(limit)}", style="dim")
+    yield Text(f"! does not fit into {as_size(limit)} ({_gib(limit)})", style="dim")
+
+
+def _gib(nbytes: int) -> str:
+    """As makers of machines count: a card of 16 GB has 16 GiB."""
+    return f"{nbytes / (1 << 30):.3g} GiB"
 
 
 def _rate(tokens_per_s: float) -> str:
