@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
+from ingle.cli.waiting import told
 from ingle.llm.reasoning import Part
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ def show(
 
     try:
         parts = iter(list(stream.parts())) if at_once else stream.parts()
-        take(next(parts, Part("", False)))
+        with told(getattr(stream, "progress", None)):
+            first = next(parts, Part("", False))
+        take(first)
         with noted_interrupt() if stoppable else contextlib.nullcontext() as interrupt:
             while interrupt is None or not interrupt.is_set():
                 part = next(parts, None)
@@ -124,7 +127,11 @@ def show(
 def show_raw(stream: Stream, display: Display) -> None:
     """Show text as it continues, to its end. Whatever breaks in cancels the stream."""
     try:
-        for piece in stream:
+        pieces = iter(stream)
+        with told(getattr(stream, "progress", None)):
+            first = next(pieces, "")
+        display.write(first)
+        for piece in pieces:
             display.write(piece)
     except BaseException:
         stream.cancel()

@@ -29,6 +29,7 @@ class Progress:
 
     prompt_tokens: int
     cached_tokens: int = 0
+    computed_tokens: int = 0  # of the prompt, those at hand included
     completion_tokens: int = 0
     prompt_s: float = 0.0
     decode_s: float = 0.0
@@ -156,7 +157,7 @@ class Generation(Task):
     def started(self, cached_tokens: int) -> None:
         """Counts what was at hand of the prompt."""
         if self._sampler is None:
-            self.progress.cached_tokens = cached_tokens
+            self.progress.cached_tokens = self.progress.computed_tokens = cached_tokens
             wish, ids = self.request, self.request.prompt_ids
             self._sampler = Sampler(wish.sampling, self._vocab_size, ids, wish.constraint)
 
@@ -164,6 +165,7 @@ class Generation(Task):
         """Draws the next token where the last one's logits are there."""
         super().accept(logits, count)
         self._in_prompt = not self._num_said
+        self.progress.computed_tokens = min(self.computed, self.progress.prompt_tokens)
         if len(logits):
             self._say(logits[0])
 
