@@ -16,8 +16,11 @@ import pytest
 from ingle.formats.synth import synthesize
 from ingle.plan.anatomy import anatomy
 from ingle.plan.hardware import find
+from ingle.plan.kernels import ATTENTION, WINDOWED, Kernel, Kernels
+from ingle.plan.local import machine_of
 from ingle.plan.memory import plan_memory
 from ingle.plan.page import CONTEXTS, coefficients, page
+from ingle.plan.rates import Rates
 from ingle.plan.speed import forecast
 from ingle.plan.subject import open_subject
 
@@ -26,6 +29,27 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 
+# A machine whose kernels were measured, as `ingle doctor --measure` leaves it; one is missing.
+LOCAL = machine_of(
+    Rates(
+        40e9,
+        2e12,
+        1e9,
+        Kernels(
+            {
+                "F32": Kernel(11e9, 0.13e12, 1e9),
+                "BF16": Kernel(12e9, 0.14e12, 0.0),
+                "Q8_0": Kernel(20e9, 0.6e12, 2e9),
+                "MXFP4 experts": Kernel(26e9, 0.5e12, 0.6e9),
+                ATTENTION: Kernel(12e9, 0.11e12),
+                WINDOWED: Kernel(13e9, 0.08e12),
+            },
+            layer_s=2e-6,
+            step_s=3e-4,
+        ),
+    ),
+    24 << 30,
+)
 GRID = [
     (model, quant, machine, context, batch)
     for model, quant in (
@@ -36,7 +60,7 @@ GRID = [
         ("gpt2:xl", "Q4_0"),
         ("llama3.1:70b", "Q4_1"),
     )
-    for machine in ("RTX 4090", "H100", "M4 Max", "Core i7-11700K")
+    for machine in ("RTX 4090", "H100", "M4 Max", "Core i7-11700K", LOCAL.name)
     for context in (1, 65, 640, 1000, *CONTEXTS)
     for batch in (1, 3, 64)
 ]
@@ -57,7 +81,7 @@ const answer = grid.map(([model, quant, name, context, batch]) => {
 def script(output: str) -> str:
     """The page's own arithmetic over the grid, then `output` with `answer`."""
     sums = resources.files("ingle.plan").joinpath("page.js").read_text(encoding="utf-8")
-    given = f"const table = {json.dumps(coefficients())}, grid = {json.dumps(GRID)};"
+    given = f"const table = {json.dumps(coefficients((), LOCAL))}, grid = {json.dumps(GRID)};"
     return f"{sums}\n{given}\n{_COMPUTE}\n{output}"
 
 
@@ -93,7 +117,7 @@ def test_the_page_computes_what_python_computes(tmp_path: Path) -> None:
     assert len(answers) == len(GRID)
     compared = 0
     for (name, quant, on, context, batch), answer in zip(GRID, answers, strict=True):
-        machine = find(on)
+        machine = LOCAL if on == LOCAL.name else find(on)
         model = _anatomy(name, quant, machine.gpu)
         if context > model.max_context_tokens:
             assert answer is None

@@ -44,9 +44,18 @@ def plan(
         str | None, typer.Option(metavar="FILE", help="Write a page to try all models on.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Run the file, compare with the plan, and learn.")
+        bool,
+        typer.Option(
+            "--check", help="Measure, run the file, hold the plan against it, and learn. A minute."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object. experts_streamed and prefix_snapshots are 0 until used.",
+        ),
+    ] = False,
 ) -> None:
     """Say what a model needs, whether it fits and how fast it will be, before any download."""
     from ingle import env

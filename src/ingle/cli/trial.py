@@ -1,8 +1,8 @@
 """``ingle plan --check``: owns the run that a plan is held against, and how both are shown.
 
 Ids are drawn at random: what a model of random weights would say loops, and flatters every cache.
-Rates are measured in turns with the run, in a process of their own. Of both the best counts: what
-else a machine does only slows, and is not the same from one second to the next.
+Rates are measured in turns with the run, in a process of their own. Of both the best round
+counts: what else a machine does only slows, and is not the same from one second to the next.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 import numpy as np
@@ -190,8 +191,8 @@ def run(
     loaded.step(sequence, 0, prompt)
     prompts, tokens = [], []
     for _ in range(_ROUNDS):
-        prompts += [loaded.step(sequence, 0, prompt) for _ in range(_PROMPTS)]
-        tokens += [loaded.step(sequence, prompt + i, 1) for i in range(answer)]
+        prompts.append(median(loaded.step(sequence, 0, prompt) for _ in range(_PROMPTS)))
+        tokens.append(median(loaded.step(sequence, prompt + i, 1) for i in range(answer)))
         between()
     memory_bytes = process_bytes()
     census = Census()

@@ -123,7 +123,8 @@ def table(
 
 
 def as_object(seen: Outlook) -> dict[str, Any]:
-    """The answer as `--json` prints it: bytes, seconds, tokens per second."""
+    """The answer as `--json` prints it: bytes, seconds, tokens per second. `categories` always has
+    every name of CATEGORIES; those of parts that the engine does not have are 0."""
     memory, speed, machine = seen.memory, seen.speed, seen.machine
     return {
         "model": seen.model.name,

@@ -28,6 +28,8 @@ class MemoryPlan:
     attention, mlp (routers too), experts_resident, experts_streamed (on disk until used: not
     counted in the total), embeddings, head: weights. kv_full, kv_sliding: keys and values.
     activations: of a chunk, and a token's logits per sequence. runtime: program and rotary tables.
+    experts_streamed and prefix_snapshots are 0 wherever the engine keeps every expert in memory and
+    no prefixes beside the sequences that run.
     """
 
     categories: Mapping[str, int]

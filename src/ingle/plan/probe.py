@@ -7,6 +7,7 @@ now. It does not know real models, nor where rates are kept.
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -90,8 +91,7 @@ class Probe:
         return ops.logits(x, self._norm, Linear(self._table))
 
     def seconds(self, tokens: int, start: int = 0, repeats: int = 3) -> float:
-        """The best of so many steps of `tokens` tokens from position `start`, after one to warm:
-        what others do on the machine meanwhile only adds."""
+        """Median of so many steps of `tokens` tokens from position `start`, after one to warm."""
         store = _Pages(KvLayout(self.attention_shapes), self.max_position_embeddings)
         draw = np.random.default_rng(_SEED)
         found = []
@@ -101,7 +101,7 @@ class Probe:
             begun = time.perf_counter()
             self._backend.forward(self, batch)
             found.append(time.perf_counter() - begun)
-        return min(found[1:])
+        return statistics.median(found[1:])
 
 
 class _Pages:
