@@ -43,6 +43,8 @@ class Options:
     save: bool = True
     pack: bool = True  # large GGUF files, once
     wishes: AnswerWishes = field(default_factory=AnswerWishes)
+    capture: str | None = None  # files of `ingle.cli.capture`
+    replay: str | None = None
     quantize: str | None = None
 
     def check(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ingle.errors import IngleError
 
 if TYPE_CHECKING:
     from ingle.llm import LLM, Completion
+    from ingle.llm.stream import Stream
 
 __all__ = ["Options", "run"]
 
@@ -23,6 +25,9 @@ __all__ = ["Options", "run"]
 def run(words: Sequence[str], options: Options) -> None:
     """Answer the prompt among `words`, in a file and on stdin, or chat if there is none."""
     options.check()
+    if options.replay is not None:
+        _replay(words, options)
+        return
     model, typed = split_words(words)
     home = env.home_dir()
     archive = Archive(home / "conversations.db")
@@ -59,6 +64,28 @@ def run(words: Sequence[str], options: Options) -> None:
             _save(archive, session, options)
 
 
+def _replay(words: Sequence[str], options: Options) -> None:
+    """Run a capture again; exit 1 if it comes out otherwise."""
+    from ingle.cli import capture
+
+    assert options.replay is not None
+    told = capture.read(options.replay)
+    asked, settings = split_words(words)[0], told["settings"]
+    from ingle.llm import LLM
+
+    with LLM(
+        asked or str(settings.get("model")),
+        packed=options.pack,
+        backend=str(settings.get("backend")),
+        threads=options.threads,
+        context=settings.get("context"),
+        exact=settings.get("exact") is True,
+    ) as llm:
+        code = capture.replay(llm, told)
+    if code:
+        sys.exit(code)
+
+
 def _perhaps_a_prompt(error: IngleError, words: Sequence[str]) -> IngleError:
     """The same mistake, with what to do if a lone word was no model's name but a question."""
     if len(words) != 1 or not hub.is_model_word(words[0]) or hub.is_known(words[0]):
@@ -69,7 +96,11 @@ def _perhaps_a_prompt(error: IngleError, words: Sequence[str]) -> IngleError:
 
 
 def _check_prompt(prompt: str | None, options: Options) -> None:
-    needs = {"--raw": options.raw, "--json": options.as_json}
+    needs = {
+        "--raw": options.raw,
+        "--json": options.as_json,
+        "--capture": options.capture is not None,
+    }
     for option, is_set in needs.items():
         if is_set and prompt is None:
             rule = "the option needs a prompt, but got none"
@@ -85,6 +116,8 @@ def _session(model: str | None, options: Options, archive: Archive) -> Session:
             raise IngleError("--continue", rule, "begin one without the option")
         session.model = model or session.model
         session.system = session.system if options.system is None else options.system
+    if options.capture is not None and session.sampling["seed"] is None:
+        session.sampling["seed"] = secrets.randbits(53)
     return session
 
 
@@ -101,6 +134,7 @@ def _continue(llm: LLM, session: Session, prompt: str, options: Options) -> None
         show_raw(stream, PlainDisplay())
         completion = stream.completion
     _tell_rest(llm, session, completion, options)
+    _capture(llm, session, [stream], options)
 
 
 def _answer(llm: LLM, session: Session, prompt: str, options: Options) -> None:
@@ -119,6 +153,14 @@ def _answer(llm: LLM, session: Session, prompt: str, options: Options) -> None:
         completion = stream.completion
     session.add(prompt, answer, why_cut(completion, llm.context_tokens))
     _tell_rest(llm, session, completion, options)
+    _capture(llm, session, getattr(stream, "replies", [stream]), options)
+
+
+def _capture(llm: LLM, session: Session, replies: Sequence[Stream], options: Options) -> None:
+    if options.capture is not None:
+        from ingle.cli.capture import write
+
+        write(llm, session.model, options, replies, options.capture)
 
 
 def _tell_rest(llm: LLM, session: Session, completion: Completion, options: Options) -> None:

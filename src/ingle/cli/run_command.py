@@ -138,6 +138,14 @@ def run(
         int | None, typer.Option(help="Replies at most, each of which may call tools; usually 8.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Make every call without asking.")] = False,
+    capture: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the answer's ids, seed and settings, for a bug."),
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Run what was captured, and say if it is the same."),
+    ] = None,
     quantize: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Still to come; refused.")
     ] = None,
@@ -190,6 +198,8 @@ def run(
         wishes=AnswerWishes(
             answer_format, style, reasoning_budget, tools, tool_choice, max_turns, yes
         ),
+        capture=capture,
+        replay=replay,
         quantize=quantize,
     )
     answer(words, options)

@@ -139,3 +139,32 @@ def allowance(budget: int | None, max_tokens: int | None, num_closing: int) -> i
         raise IngleError("max_tokens", rule, "closing the reasoning takes that many")
     answer = -(-max_tokens // _ANSWER_SHARE)
     return max(0, min(budget, max_tokens - num_closing - answer))
+
+
+def of_spec(tokenizer: Tokenizer, spec: Any) -> TokenConstraint | None:
+    """A constraint that a capture tells of by its `spec`. Raises IngleError for what is none."""
+    if spec is None:
+        return None
+    from ingle.chat.constraint import Grammar, GrammarConstraint, GrammarVocabulary
+    from ingle.chat.constraint.thinking import Place, ThinkingConstraint, ThinkingTokens
+    from ingle.chat.harmony.constraint import HarmonyConstraint, TurnRules
+
+    try:
+        if spec["kind"] == "harmony":
+            rules = TurnRules.of_spec(spec["rules"])
+            return HarmonyConstraint(tokenizer, rules, tuple(spec["opened"]))
+        grammar = spec if spec["kind"] == "grammar" else spec["answer"]
+        held = None
+        if grammar is not None:
+            vocabulary = GrammarVocabulary.of(tokenizer)
+            held = GrammarConstraint(vocabulary, Grammar.of_spec(grammar["grammar"]))
+        if spec["kind"] == "grammar":
+            return held
+        tokens = ThinkingTokens.of(tokenizer)
+        assert tokens is not None
+        return ThinkingConstraint(tokenizer, tokens, held, Place(spec["place"]), spec["budget"])
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, IngleError):
+            raise
+        rule = f"it must be a constraint's spec, but got {spec!r:.80}"
+        raise IngleError("constraint", rule) from None

@@ -45,7 +45,10 @@ class ToolLoop:
         self._ask, self._toolbox, self._max_turns, self._told = ask, toolbox, max_turns, told
         self._said: list[Message] = []
         self._past: list[Completion] = []
+        self.replies: list[Stream] = []
+        """All streams so far, the one at hand last."""
         self._stream = ask([])  # whatever is wrong with the request is told now
+        self.replies.append(self._stream)
         self._cancelled = False
         self._parts = self._run()
         self.results: list[ToolResult] = []
@@ -120,6 +123,7 @@ class ToolLoop:
                 if self._told is not None:
                     self._told(result)
             self._stream = self._ask(self._said)
+            self.replies.append(self._stream)
 
     def _goes_on(self) -> bool:
         """Whether the reply at hand has calls that are to be made."""

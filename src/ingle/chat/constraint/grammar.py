@@ -88,6 +88,20 @@ class Grammar:
         """Of a Lark grammar that ingle wrote, which may name special tokens by id."""
         return cls("lark", LLMatcher.grammar_from_lark(text))
 
+    @property
+    def spec(self) -> dict[str, str]:
+        """What `of_spec` makes the same grammar of: text alone."""
+        return {"kind": self.kind, "source": self.source}
+
+    @classmethod
+    def of_spec(cls, spec: Any) -> Self:
+        """The grammar of a spec. Raises IngleError for what is none."""
+        if not isinstance(spec, Mapping) or not all(
+            isinstance(spec.get(name), str) for name in ("kind", "source")
+        ):
+            raise IngleError("grammar", f"a grammar has a kind and a source, but got {spec!r:.80}")
+        return cls(spec["kind"], spec["source"])
+
     @classmethod
     def _checked(cls, kind: str, source: str, where: str) -> Self:
         failed, said = LLMatcher.validate_grammar_with_warnings(source)

@@ -28,7 +28,7 @@ class GrammarConstraint:
         self, vocabulary: GrammarVocabulary, grammar: Grammar, cost: Cost | None = None
     ) -> None:
         started = perf_counter()
-        self.vocabulary = vocabulary
+        self.vocabulary, self._grammar = vocabulary, grammar
         self.cost = Cost(vocabulary_s=vocabulary.build_s) if cost is None else cost
         self._matcher = LLMatcher(vocabulary.tries, grammar.source, log_level=0)
         self._bits = np.zeros(-(-vocabulary.size // 32) * 4, np.uint8)
@@ -38,6 +38,11 @@ class GrammarConstraint:
         if self._matcher.is_error():
             rule = f"a grammar must be compiled, but got: {self._error()}"
             raise UnsupportedError("format", rule, "ask for less")
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """What the same constraint can be made of, before its first id."""
+        return {"kind": "grammar", "grammar": self._grammar.spec}
 
     @property
     def accepts(self) -> bool:

@@ -65,6 +65,13 @@ class ThinkingConstraint:
         budget: int | None = None,
     ) -> None:
         self.place, self.spent = place, 0
+        self.spec: dict[str, object] = {
+            "kind": "thinking",
+            "answer": None if answer is None else answer.spec,
+            "place": place.value,
+            "budget": budget,
+        }
+        """What the same constraint can be made of, before its first id."""
         self._tokens, self._answer, self._budget = tokens, answer, budget
         self._size = tokenizer.vocab_size
         self._free = _text_and(tokens.end, tokenizer)
