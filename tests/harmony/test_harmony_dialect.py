@@ -163,10 +163,14 @@ def test_a_conversation_keeps_the_day_it_began(monkeypatch: pytest.MonkeyPatch) 
     Day.now = "2025-01-02"
     longer = (*begun, Message("assistant", "b"), Message("user", "c"))
     assert dates.of(longer) == "2025-01-01"
+    assert dates.of(longer) == "2025-01-01"
     assert dates.of((Message("user", "other"),)) == "2025-01-02"
     for i in range(300):
         dates.of((Message("user", str(i)),))
-    assert dates.of(begun) == "2025-01-02"  # only the latest are kept
+    assert dates.of(longer) == "2025-01-02"  # only the latest are kept
+    Day.now = "2025-01-03"
+    assert dates.of(begun) == "2025-01-03"  # it begins anew
+    assert dates.of(longer) == "2025-01-03"
 
 
 def test_who_speaks_harmony() -> None:

@@ -71,22 +71,26 @@ class HarmonyDialect:
 class ConversationDates:
     """The day on which each conversation began, so that its prompts begin alike past midnight.
 
-    Conversations are told apart by what was said up to the first answer; the latest are kept.
+    Conversations are told apart by what was said up to the first answer, and the latest are kept;
+    of those that begin in the same words, the last to begin.
     """
 
     def __init__(self) -> None:
         self._dates: OrderedDict[bytes, str] = OrderedDict()
 
     def of(self, said: tuple[Message, ...]) -> str:
-        """YYYY-MM-DD."""
-        key = hashlib.sha256()
+        """YYYY-MM-DD: today where nothing was answered yet."""
+        key, goes_on = hashlib.sha256(), False
         for message in said:
             if message.role in ("assistant", "tool"):
+                goes_on = True
                 break
             for text in (message.role, message.content):
                 key.update(b"%d " % len(text) + text.encode("utf-8", "surrogatepass"))
-        found = self._dates.setdefault(key.digest(), date.today().isoformat())
-        self._dates.move_to_end(key.digest())
+        today, begun = date.today().isoformat(), key.digest()
+        found = self._dates.get(begun, today) if goes_on else today
+        self._dates[begun] = found
+        self._dates.move_to_end(begun)
         if len(self._dates) > _DATES:
             self._dates.popitem(last=False)
         return found
