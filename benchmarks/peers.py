@@ -5,7 +5,8 @@
 
 --peer NAME=COMMAND, repeatable: a llama-bench with options of its own, if it needs any
 ("ik=PATH/llama-bench -rtr 1"). --batched COMMAND: its llama-batched-bench, for --batch above 1.
---packed FILE: what ingle reads instead of the GGUF.
+--packed FILE: what ingle reads instead of the GGUF. --variant NAME=FILE, repeatable: ingle again,
+on a file that holds the model in fewer bytes; its rows are named so.
 
 One process runs at a time. Before each, its file is read through and the others' are dropped from
 the page cache, for two large files may not fit together. Each round begins and ends with
@@ -17,6 +18,7 @@ are fed random ids. Last line: one JSON object.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shlex
@@ -33,6 +35,8 @@ PATIENCE_S = 3600
 BLOCK_BYTES = 8 << 20
 BATCHED_PROMPT = 8  # tokens; llama-batched-bench wants one
 
+OURS = "ingle"
+
 Key = tuple[str, int, int]  # test, depth, batch
 
 
@@ -42,12 +46,15 @@ class Round:
 
     read_bytes_per_s: float = 0.0
     rates: dict[str, dict[Key, float]] = field(default_factory=dict)
+    costs: dict[str, dict[Key, float]] = field(default_factory=dict)  # bytes per token, ours
     void: str = ""
 
 
 def main() -> None:
     args = parsed()
     peers = dict(named(text) for text in args.peer)
+    args.files = {OURS: args.packed or args.model}
+    args.files |= {name: Path(file[0]) for name, file in map(named, args.variant)}
     nbytes = bytes_per_token(args.model)
     rounds = []
     for number in range(args.rounds):
@@ -65,6 +72,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--packed", type=Path)
+    parser.add_argument("--variant", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--batched", metavar="COMMAND")
     parser.add_argument("--roofline", type=Path)
@@ -82,7 +90,7 @@ def named(text: str) -> tuple[str, list[str]]:
     """llama.cpp=/path/llama-bench -x 1 -> ("llama.cpp", ["/path/llama-bench", "-x", "1"])."""
     name, _, command = text.partition("=")
     if not command:
-        sys.exit(f"--peer must be NAME=COMMAND, but got {text}")
+        sys.exit(f"--peer and --variant must be NAME=..., but got {text}")
     return name, shlex.split(command)
 
 
@@ -100,23 +108,22 @@ def run_round(
 ) -> Round:
     """Every engine once, in turning order, between two measurements of the machine."""
     one, walls = Round(), [roofline(args)]
-    turns = ["ingle", *peers, *(["batched"] if args.batched else [])]
-    costs: dict[Key, float] = {}
+    turns = [*args.files, *peers, *(["batched"] if args.batched else [])]
     for name in reversed(turns) if reverse else turns:
-        warm(args, args.packed if name == "ingle" and args.packed else args.model)
-        if name == "ingle":
-            one.rates[name], costs = run_ingle(args)
+        warm(args, args.files.get(name, args.model))
+        if name in args.files:
+            one.rates[name], one.costs[name] = run_ingle(args, args.files[name])
         elif name == "batched":
             one.rates[name] = run_batched(args)
         else:
             one.rates[name] = run_peer(args, peers[name])
     walls.append(roofline(args))
     one.read_bytes_per_s = max(walls)
-    one.void = too_fast(one, costs, nbytes)
+    one.void = too_fast(one, nbytes)
     return one
 
 
-def too_fast(one: Round, costs: dict[Key, float], peer_bytes: float) -> str:
+def too_fast(one: Round, peer_bytes: float) -> str:
     """Which engine beat the wall, if any did. Peers read the GGUF's bytes, ingle its own file's."""
     if not one.read_bytes_per_s:
         return ""
@@ -125,16 +132,16 @@ def too_fast(one: Round, costs: dict[Key, float], peer_bytes: float) -> str:
             test, depth, batch = key
             if not test.startswith("tg"):
                 continue
-            same = name == "ingle" or batch > 1 or depth
-            read = rate * (costs.get(key, peer_bytes) if same else peer_bytes)
+            like = name if name in one.costs else OURS if batch > 1 or depth else ""
+            read = rate * one.costs.get(like, {}).get(key, peer_bytes)
             if read > TOLERANCE * one.read_bytes_per_s:
                 return f"void: {name} {test} read {read / 1e9:.1f} GB/s"
     return ""
 
 
 def warm(args: argparse.Namespace, wanted: Path) -> None:
-    """The wanted file in the page cache, the other one out of it."""
-    for file in {args.model, args.packed} - {None, wanted}:
+    """The wanted file in the page cache, the others out of it."""
+    for file in {args.model, *args.files.values()} - {wanted}:
         with file.open("rb") as source:
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -152,9 +159,9 @@ def roofline(args: argparse.Namespace) -> float:
     return float(json.loads(said)["read_bytes_per_s"])
 
 
-def run_ingle(args: argparse.Namespace) -> tuple[dict[Key, float], dict[Key, float]]:
+def run_ingle(args: argparse.Namespace, file: Path) -> tuple[dict[Key, float], dict[Key, float]]:
     """Tokens per second, and bytes per token."""
-    command = [sys.executable, "-m", "ingle.cli", "bench", str(args.packed or args.model), "--json"]
+    command = [sys.executable, "-m", "ingle.cli", "bench", str(file), "--json"]
     command += ["-p", args.p, "-n", args.n, "-d", args.d, "--batch", args.batch]
     command += ["-t", str(args.threads), "-r", str(args.repeat)]
     rates, costs = {}, {}
@@ -212,26 +219,35 @@ def report(args: argparse.Namespace, engines: list[str], rounds: list[Round]) ->
         "rounds": len(rounds),
         "void": [one.void for one in rounds if one.void],
         "read_bytes_per_s": [round(one.read_bytes_per_s) for one in rounds],
-        "results": list(compared(engines, kept)),
+        "results": list(compared(list(args.files), engines, kept)),
     }
-    print(f"{'test':<16}{'batch':>6}  {'peer':<12}{'ingle t/s':>11}{'peer t/s':>11}"
+    print(f"{'test':<16}{'batch':>6}  {'ours':<10}{'t/s':>9}{'of wall':>9}  {'peer':<10}{'t/s':>9}"
           f"{'of medians':>12}{'of rounds':>11}")  # fmt: skip
     for row in said["results"]:
         test = f"{row['test']} @ d{row['depth']}" if row["depth"] else row["test"]
         print(
-            f"{test:<16}{row['batch']:>6}  {row['peer']:<12}{row['ingle']:>11.2f}"
-            f"{row['peer_tokens_per_s']:>11.2f}{row['ratio_of_medians']:>11.3f}x"
+            f"{test:<16}{row['batch']:>6}  {row['ours']:<10}{row['tokens_per_s']:>9.2f}"
+            f"{row['share_of_read_bandwidth']:>9.1%}  {row['peer']:<10}"
+            f"{row['peer_tokens_per_s']:>9.2f}{row['ratio_of_medians']:>11.3f}x"
             f"{row['median_of_ratios']:>10.3f}x"
         )
     print(json.dumps(said))
 
 
-def compared(engines: list[str], rounds: list[Round]) -> Iterator[dict[str, Any]]:
+def compared(
+    ours_named: list[str], engines: list[str], rounds: list[Round]
+) -> Iterator[dict[str, Any]]:
     """For each test that both ran: medians, their ratio, and the median of the rounds' ratios."""
-    keys = rounds[0].rates["ingle"] if rounds else {}
-    for key in keys:
+    keys = rounds[0].rates[OURS] if rounds else {}
+    for name, key in itertools.product(ours_named, keys):
+        shares = [
+            r.rates[name][key] * r.costs[name][key] / r.read_bytes_per_s
+            if r.read_bytes_per_s
+            else 0.0
+            for r in rounds
+        ]
         for peer in engines:
-            pairs = [(r.rates["ingle"][key], r.rates[peer].get(key)) for r in rounds]
+            pairs = [(r.rates[name][key], r.rates[peer].get(key)) for r in rounds]
             both = [(ours, theirs) for ours, theirs in pairs if theirs]
             if not both:
                 continue
@@ -241,8 +257,11 @@ def compared(engines: list[str], rounds: list[Round]) -> Iterator[dict[str, Any]
                 "test": key[0],
                 "depth": key[1],
                 "batch": key[2],
+                "ours": name,
                 "peer": peer,
-                "ingle": round(ours, 3),
+                "tokens_per_s": round(ours, 3),
+                "share_of_read_bandwidth": round(statistics.median(shares), 4),
+                "bytes_per_token": round(rounds[0].costs[name][key]),
                 "peer_tokens_per_s": round(theirs, 3),
                 "ratio_of_medians": round(ours / theirs, 4),
                 "median_of_ratios": round(statistics.median(ratios), 4),
