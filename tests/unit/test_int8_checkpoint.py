@@ -19,6 +19,7 @@ from ingle.errors import FileFormatError, IngleError, UnsupportedError
 from ingle.evaluate.subject import Subject
 from ingle.formats import SafetensorsFile
 from ingle.formats.compressed_tensors import CompressedFile, Int8Config, read_config
+from ingle.formats.summary import summarize
 from ingle.formats.synth import synthesize
 from ingle.numerics import FORMATS, decode
 from ingle.quantize.int8.calibrate import calibrate
@@ -146,6 +147,8 @@ def test_it_runs_here_on_both_backends(source: Path, tmp_path: Path) -> None:
     plain, ours, native = logits(source), logits(out), logits(out, "cpu")
     assert 0 < np.abs(ours - plain).max() < 0.1 * plain.std()
     np.testing.assert_allclose(native, ours, atol=2e-3 * plain.std())
+    before, after = (summarize(SafetensorsFile.open(path)) for path in (source, out))
+    assert after.problems == () and after.num_parameters == before.num_parameters
 
 
 def test_inputs_are_rounded_only_where_asked(source: Path, tmp_path: Path) -> None:

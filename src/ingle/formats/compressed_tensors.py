@@ -30,7 +30,7 @@ SCALE, ZERO_POINT, INPUT_SCALE, INPUT_ZERO_POINT = (
     "input_zero_point",
 )
 _FORMATS = ("int-quantized", "naive-quantized")
-_PARTS = (SCALE, ZERO_POINT, INPUT_SCALE, INPUT_ZERO_POINT)
+PARTS = (SCALE, ZERO_POINT, INPUT_SCALE, INPUT_ZERO_POINT)
 _FLOATS = ("F32", "F16", "BF16")
 
 
@@ -76,7 +76,7 @@ class CompressedFile(SafetensorsFile):
         self._file, self._stored = file, file.tensors
         shown: dict[str, TensorInfo] = {}
         for name, info in file.tensors.items():
-            if name.rpartition(".")[2] in _PARTS:
+            if name.rpartition(".")[2] in PARTS:
                 continue
             shown[name] = self._widened(name, info) if info.format == "I8" else info
         self.tensors: Mapping[str, TensorInfo] = MappingProxyType(shown)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ingle.formats import compressed_tensors
 from ingle.formats.container import TensorInfo
 from ingle.formats.facts import ModelFacts, model_facts, mxfp4_part
 from ingle.formats.gguf import GgufFile
@@ -115,6 +116,8 @@ def _kind(container: GgufFile | SafetensorsFile) -> str:
 
 def _stored_weights(tensor: TensorInfo) -> tuple[str, int]:
     """Format and number of weights: a block byte holds two, a scale none of its own."""
+    if tensor.name.rpartition(".")[2] in compressed_tensors.PARTS:
+        return "I8", 0
     part = mxfp4_part(tensor.name) if tensor.format == "U8" else None
     if part is None:
         return tensor.format, tensor.num_elements
@@ -192,8 +195,10 @@ def _problems(
     if container.metadata.get("general.type") == "imatrix":
         return ("this is an importance matrix, not a model",)
     found = [why_not(facts.architecture, facts.layout)]
-    if facts.quantization not in ("", "mxfp4"):
-        found.append(f"quantization must be none or mxfp4, but got {facts.quantization}")
+    known = ("", "mxfp4", compressed_tensors.METHOD)
+    if facts.quantization not in known:
+        rule = f"quantization must be none, {known[1]} or {known[2]}"
+        found.append(f"{rule}, but got {facts.quantization}")
     for share in shares:
         if share.format not in FORMATS and share.format not in _INTEGERS:
             found.append(
