@@ -259,7 +259,10 @@ def copied(tmp_path: Path, **changes: Any) -> Path:
         ({"swiglu_limit": 10.0}, "swiglu_limit] value must be 7.0"),
         ({"hidden_act": "relu"}, "hidden_act] value must be silu"),
         ({"attention_bias": False}, "attention_bias] value must be True"),
-        ({"quantization_config": {"quant_method": "gptq"}}, "none, mxfp4 or compressed-tensors, but got 'gptq'"),
+        (
+            {"quantization_config": {"quant_method": "gptq"}},
+            "none, mxfp4 or compressed-tensors, but got 'gptq'",
+        ),
         ({"model_type": "mamba"}, "architecture must be one of gpt2, gpt_oss, llama, qwen3"),
         ({"model_type": None}, "architecture must be stated"),
         ({"model_type": "llama", "hidden_act": "silu"}, "attention_bias] value must be False"),
