@@ -44,7 +44,8 @@ async def answer(
     """The text (None: left, or refused), and when its pieces came."""
     times = [time.perf_counter()]
     text = ""
-    async with http.stream("POST", "/v1/chat/completions", json=body) as response:
+    headers = {"Connection": "close"}  # some servers close idle connections unasked
+    async with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
         if response.status_code == 503:
             await asyncio.sleep(float(response.headers["Retry-After"]))
             return None, []
