@@ -43,7 +43,7 @@ USUAL = ("F32", "BF16", "Q8_0", "Q4_1", "MXFP4" + EXPERTS)
 # Multiplied alike, so that one measurement tells of both.
 _ALIKE = {"F16": "BF16", "Q4_0": "Q4_1", "IQ4_NL": "Q4_1", "MXFP4": "MXFP4" + EXPERTS}
 _USUAL_BYTES = 64 << 20
-BEYOND_CACHE_BYTES = 128 << 20
+BEYOND_CACHE_BYTES = 192 << 20
 _VOCABULARY = 64
 WIDTH, INNER = 1024, 3072  # of a usual small model, where nothing else is known
 _EXPERTS, _EXPERTS_PER_TOK = 32, 4
@@ -281,7 +281,7 @@ def _experts(backend: CpuBackend, fmt: str, width: int, inner: int, wanted: int)
     """A token of random experts finds little of them in a cache that is smaller than all."""
     make = Maker(backend)
     layers = [_MoeLayer(make, fmt, width, inner)]
-    count = -(-2 * wanted // make.packed_bytes)
+    count = max(2, -(-2 * wanted // make.packed_bytes))  # one layer is a short step
     layers += [_MoeLayer(make, fmt, width, inner) for _ in range(count - 1)]
     repack = make.packed_bytes / make.packing_s
     flops = 6 * width * inner * _EXPERTS_PER_TOK * count
