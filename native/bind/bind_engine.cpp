@@ -45,6 +45,8 @@ BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> data, int64
     const WeightType type = weight_type(format);
     require(rows >= 1 && columns >= 1 && data.shape(0) >= 1, "a matrix needs rows and columns");
     require(tile_facts(type).float_bytes || columns % kBlock == 0, "columns must be a multiple of 32");
+    require(!tile_facts(type).super_bytes || columns % kSuperColumns == 0,
+            "columns must be a multiple of 256");
     const int64_t stride = static_cast<int64_t>(data.shape(1));
     auto matrix = std::make_shared<Matrix>();
     *matrix = {type, rows, columns, static_cast<int64_t>(data.shape(0)), data.data() + offset,

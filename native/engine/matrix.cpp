@@ -3,14 +3,24 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "formats/super_tile.h"
+
 namespace ingle {
 namespace {
+
+template <class Block>
+constexpr TileFacts super_facts(const char* name) {
+    return {name, 0, 0, 0, 0, kTileRows * int{sizeof(Block)}, decode_super_row<Block>};
+}
 
 constexpr TileFacts kFacts[kWeightTypes] = {
     {"F32", 0, 0, 0, 4},     {"F16", 0, 0, 0, 2},     {"BF16", 0, 0, 0, 2},
     {"Q8_0", 512, 32, 0, 0}, {"Q4_0", 256, 32, 0, 0}, {"Q4_1", 256, 32, 32, 0},
     {"Q5_0", 320, 32, 0, 0}, {"Q5_1", 320, 32, 32, 0},
     {"IQ4_NL", 256, 32, 0, 0}, {"MXFP4", 256, 16, 0, 0},
+    super_facts<BlockQ2_K>("Q2_K"), super_facts<BlockQ3_K>("Q3_K"), super_facts<BlockQ4_K>("Q4_K"),
+    super_facts<BlockQ5_K>("Q5_K"), super_facts<BlockQ6_K>("Q6_K"),
+    super_facts<BlockIQ4_XS>("IQ4_XS"),
 };
 
 constexpr int8_t kIq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
@@ -32,10 +42,6 @@ float f16_value(const uint8_t* p) {
         return sign ? -magnitude : magnitude;
     }
     return bits_to_float(sign | (exponent + 112) << 23 | mantissa << 13);
-}
-
-float e8m0_half(uint8_t e) {  // 2^(e - 128)
-    return bits_to_float(e < 2 ? 0x00200000u << e : static_cast<uint32_t>(e - 1) << 23);
 }
 
 float float_value(WeightType type, const uint8_t* p) {
@@ -72,6 +78,7 @@ WeightType weight_type(const std::string& name) {
 int64_t tile_bytes(WeightType type, int64_t columns) {
     const TileFacts& f = tile_facts(type);
     if (f.float_bytes) return columns * kTileRows * f.float_bytes;
+    if (f.super_bytes) return columns / kSuperColumns * f.super_bytes;
     return columns / kBlock * (f.quant_bytes + f.scale_bytes + f.min_bytes);
 }
 
@@ -82,6 +89,10 @@ void Matrix::decode_row(int64_t row, float* out) const {
     if (f.float_bytes) {
         for (int64_t k = 0; k < columns; ++k)
             out[k] = float_value(type, base + (k * kTileRows + r) * f.float_bytes);
+        return;
+    }
+    if (f.super_bytes) {
+        f.decode_super_row(base, static_cast<size_t>(r), static_cast<size_t>(columns / kSuperColumns), out);
         return;
     }
     const int64_t blocks = columns / kBlock;

@@ -1,5 +1,6 @@
 // A weight matrix, or a stack of experts' matrices, in the kernel layout: 16-row tiles in order.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -7,15 +8,20 @@
 
 namespace ingle {
 
-// Bytes per block of 32 columns of a 16-row tile, by part; floats have no parts.
+// Bytes per block of 32 columns of a 16-row tile, by part; floats and super-blocks have no parts.
 struct TileFacts {
     const char* name;
     int quant_bytes, scale_bytes, min_bytes;
     int float_bytes;  // per value; 0 for block formats
+    // Of super-blocks: their bytes of 16 rows, and row `row` of a tile as floats. Else 0 and null.
+    int super_bytes = 0;
+    void (*decode_super_row)(const uint8_t* tile, size_t row, size_t supers, float* out) = nullptr;
 };
 
 const TileFacts& tile_facts(WeightType type);
 WeightType weight_type(const std::string& name);  // throws std::invalid_argument
+
+constexpr int64_t kSuperColumns = 256;
 
 struct Matrix {
     WeightType type;

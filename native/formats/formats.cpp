@@ -2,6 +2,7 @@
 
 #include "formats/decode_small.h"
 #include "formats/decode_super.h"
+#include "formats/super_tile.h"
 #include "formats/tile.h"
 
 namespace ingle {
@@ -30,12 +31,12 @@ constexpr FormatEntry kFormats[] = {
     entry<BlockIQ4_NL>("IQ4_NL", pack_block_tile<BlockIQ4_NL>),
     entry<BlockMXFP4>("MXFP4", pack_block_tile<BlockMXFP4>),
     entry<BlockNVFP4>("NVFP4"),
-    entry<BlockIQ4_XS>("IQ4_XS"),
-    entry<BlockQ2_K>("Q2_K"),
-    entry<BlockQ3_K>("Q3_K"),
-    entry<BlockQ4_K>("Q4_K"),
-    entry<BlockQ5_K>("Q5_K"),
-    entry<BlockQ6_K>("Q6_K"),
+    entry<BlockIQ4_XS>("IQ4_XS", pack_super_tile<BlockIQ4_XS>),
+    entry<BlockQ2_K>("Q2_K", pack_super_tile<BlockQ2_K>),
+    entry<BlockQ3_K>("Q3_K", pack_super_tile<BlockQ3_K>),
+    entry<BlockQ4_K>("Q4_K", pack_super_tile<BlockQ4_K>),
+    entry<BlockQ5_K>("Q5_K", pack_super_tile<BlockQ5_K>),
+    entry<BlockQ6_K>("Q6_K", pack_super_tile<BlockQ6_K>),
     entry<BlockF8_E4M3>("F8_E4M3"),
     entry<BlockF8_E5M2>("F8_E5M2"),
 };

@@ -30,13 +30,12 @@ template <class T>
 struct BlockAsFloat {
     static INLINE void block(const uint8_t* tile, int64_t width, int64_t start, int64_t, float* w) {
         const int64_t blocks = width / kBlock, b = start / kBlock;
-        const uint8_t* scales = tile + blocks * T::kQuantBytes;
-        const uint8_t* minima = scales + blocks * kTileRows * T::kScaleBytes;
+        const uint8_t* parts = tile + blocks * T::kQuantBytes;
         B groups[kGroups];
         for (int g = 0; g < kGroups / 2; ++g)
             T::groups(tile + b * T::kQuantBytes, g, groups[g], groups[g + 4]);
-        const F scale = T::scale(scales + b * kTileRows * T::kScaleBytes);
         for (int g = 0; g < kGroups; ++g) {
+            const F scale = T::scale(parts, b, g / 4);
             uint8_t codes[64];
             __builtin_memcpy(codes, &groups[g], 64);
             for (int j = 0; j < 4; ++j) {
@@ -48,7 +47,7 @@ struct BlockAsFloat {
                                                        : static_cast<int>(code) - T::kOffset);
                 }
                 F value = f_mul(scale, f_load(values));
-                if constexpr (T::kAffine) value = f_add(value, f_load_f16(minima + b * kTileRows * 2));
+                if constexpr (T::kAffine) value = f_add(value, T::minimum(parts, blocks, b, g / 4));
                 f_store(w + (4 * g + j) * kTileRows, value);
             }
         }

@@ -5,14 +5,16 @@
 
 namespace ingle {
 
-enum class WeightType : int { F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4, Count };
+enum class WeightType : int { F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4,
+                        Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS, Count };
 constexpr int kWeightTypes = static_cast<int>(WeightType::Count);
 constexpr int kTileRows = 16;
 constexpr int kBlock = 32;       // columns that share a scale
 constexpr int kPageTokens = 64;  // positions of one KV page, and of one attention fold
 
 // Rows of activations as int8 with one scale per 32 columns. `d`: scale; `ds`: scale times the
-// block's sum (for affine weights); `sum`: the block's integer sum (for biased codes).
+// block's sum (for affine weights); `sum`: the integer sums of the block's columns 0-15 (low 16 bits)
+// and 16-31 (high 16 bits), for biased codes and for weights whose scales span 16 columns.
 struct Q8Rows {
     int8_t* q;     // (rows, columns)
     float* d;      // (rows, columns / 32)

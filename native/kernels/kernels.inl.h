@@ -1,6 +1,8 @@
 // The kernels, written once over the primitives of simd_<isa>.h and compiled per instruction set.
 // Included inside `namespace ingle { namespace { ... } }` by <isa>.cpp, after simd_<isa>.h.
 
+#include "kernels/block_types.inl.h"
+#include "kernels/super_types.inl.h"
 #include "kernels/q8_matmul.inl.h"
 #include "kernels/f32_matmul.inl.h"
 #include "kernels/rows.inl.h"
@@ -10,12 +12,17 @@
 constexpr Kernels kTable = {
     kIsa,
     {nullptr, nullptr, nullptr, q8_matmul<TypeQ8_0>, q8_matmul<TypeQ4_0>, q8_matmul<TypeQ4_1>,
-     q8_matmul<TypeQ5_0>, q8_matmul<TypeQ5_1>, q8_matmul<TypeIQ4_NL>, q8_matmul<TypeMXFP4>},
+     q8_matmul<TypeQ5_0>, q8_matmul<TypeQ5_1>, q8_matmul<TypeIQ4_NL>, q8_matmul<TypeMXFP4>,
+     q8_matmul<TypeQ2_K>, q8_matmul<TypeQ3_K>, q8_matmul<TypeQ4_K>, q8_matmul<TypeQ5_K>,
+     q8_matmul<TypeQ6_K>, q8_matmul<TypeIQ4_XS>},
     {f32_matmul<AsFloat<FloatF32>>, f32_matmul<AsFloat<FloatF16>>, f32_matmul<AsFloat<FloatBF16>>,
      f32_matmul<BlockAsFloat<TypeQ8_0>>, f32_matmul<BlockAsFloat<TypeQ4_0>>,
      f32_matmul<BlockAsFloat<TypeQ4_1>>, f32_matmul<BlockAsFloat<TypeQ5_0>>,
      f32_matmul<BlockAsFloat<TypeQ5_1>>, f32_matmul<BlockAsFloat<TypeIQ4_NL>>,
-     f32_matmul<BlockAsFloat<TypeMXFP4>>},
+     f32_matmul<BlockAsFloat<TypeMXFP4>>, f32_matmul<BlockAsFloat<TypeQ2_K>>,
+     f32_matmul<BlockAsFloat<TypeQ3_K>>, f32_matmul<BlockAsFloat<TypeQ4_K>>,
+     f32_matmul<BlockAsFloat<TypeQ5_K>>, f32_matmul<BlockAsFloat<TypeQ6_K>>,
+     f32_matmul<BlockAsFloat<TypeIQ4_XS>>},
     rms_norm,
     quantize_row,
     layer_norm,

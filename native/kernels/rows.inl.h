@@ -24,11 +24,11 @@ void quantize_row(const float* x, int64_t n, int8_t* q, float* d, float* ds, int
         const float largest = f_hmax(f_max(f_abs(lo), f_abs(hi)));
         const float scale = largest / 127.0f;
         const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
-        const int32_t total = f_store_i8(q + b * kBlock, f_round(f_mul(lo, inverse))) +
-                              f_store_i8(q + b * kBlock + 16, f_round(f_mul(hi, inverse)));
+        const int32_t first = f_store_i8(q + b * kBlock, f_round(f_mul(lo, inverse)));
+        const int32_t second = f_store_i8(q + b * kBlock + 16, f_round(f_mul(hi, inverse)));
         d[b] = scale;
-        ds[b] = scale * static_cast<float>(total);
-        sum[b] = total;
+        ds[b] = scale * static_cast<float>(first + second);
+        sum[b] = static_cast<int32_t>(static_cast<uint32_t>(second) << 16 | (first & 0xFFFF));
     }
 }
 

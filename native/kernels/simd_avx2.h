@@ -118,6 +118,29 @@ INLINE __m256i or_fifth(__m256i codes, __m256i words, int g) {
 INLINE B b_or_fifth(B codes, B words, int g) {
     return {or_fifth(codes.a, words.a, g), or_fifth(codes.b, words.b, g)};
 }
+// bits of each byte, moved right by `right` (left where negative), then masked
+INLINE __m256i some_bits(__m256i x, int right, int mask) {
+    const __m256i moved = right < 0 ? _mm256_slli_epi16(x, -right) : _mm256_srli_epi16(x, right);
+    return _mm256_and_si256(moved, _mm256_set1_epi8(static_cast<char>(mask)));
+}
+INLINE B b_bits(B x, int right, int mask) {
+    return {some_bits(x.a, right, mask), some_bits(x.b, right, mask)};
+}
+INLINE B b_or(B x, B y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+// 16 bytes as integers: unsigned, moved right and masked; or signed
+INLINE __m256 bits_8(__m128i bytes, int right, int mask) {
+    const __m256i moved = _mm256_srl_epi32(_mm256_cvtepu8_epi32(bytes), _mm_cvtsi32_si128(right));
+    return _mm256_cvtepi32_ps(_mm256_and_si256(moved, _mm256_set1_epi32(mask)));
+}
+INLINE F f_load_bits(const uint8_t* p, int right, int mask) {
+    const __m128i all = load16(p);
+    return {bits_8(all, right, mask), bits_8(_mm_srli_si128(all, 8), right, mask)};
+}
+INLINE F f_load_i8(const uint8_t* p) {
+    const __m128i all = load16(p);
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(all)),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(all, 8)))};
+}
 INLINE __m256i four_columns(const int8_t* a) {
     int32_t word;
     __builtin_memcpy(&word, a, 4);

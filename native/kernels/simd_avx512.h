@@ -85,6 +85,23 @@ INLINE B b_or_fifth(B codes, B words, int g) {
     const __mmask64 set = _mm512_test_epi8_mask(_mm512_shuffle_epi8(words, spread), bits);
     return _mm512_or_si512(codes, _mm512_maskz_set1_epi8(set, 16));
 }
+// bits of each byte, moved right by `right` (left where negative), then masked
+INLINE B b_bits(B a, int right, int mask) {
+    const B moved = right < 0 ? _mm512_slli_epi16(a, static_cast<unsigned>(-right))
+                              : _mm512_srli_epi16(a, static_cast<unsigned>(right));
+    return _mm512_and_si512(moved, _mm512_set1_epi8(static_cast<char>(mask)));
+}
+INLINE B b_or(B a, B b) { return _mm512_or_si512(a, b); }
+// 16 bytes as integers: unsigned, moved right and masked; or signed
+INLINE F f_load_bits(const uint8_t* p, int right, int mask) {
+    const I wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const I moved = _mm512_srl_epi32(wide, _mm_cvtsi32_si128(right));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(moved, _mm512_set1_epi32(mask)));
+}
+INLINE F f_load_i8(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
 INLINE I four_columns(const int8_t* a) {
     int32_t word;
     __builtin_memcpy(&word, a, 4);

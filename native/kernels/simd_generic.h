@@ -58,6 +58,11 @@ INLINE F f_load_bf16(const uint8_t* p) {
 INLINE F f_load_e8m0_half(const uint8_t* p) {  // 2^(e - 128), subnormal for e < 2
     LANES(f_from_bits(p[i] < 2 ? 0x00200000u << p[i] : static_cast<uint32_t>(p[i] - 1) << 23));
 }
+// 16 bytes as integers: unsigned, moved right and masked; or signed
+INLINE F f_load_bits(const uint8_t* p, int right, int mask) {
+    LANES(static_cast<float>(p[i] >> right & mask));
+}
+INLINE F f_load_i8(const uint8_t* p) { LANES(static_cast<float>(static_cast<int8_t>(p[i]))); }
 #undef LANES
 INLINE I i_set1(int32_t x) {
     I r;
@@ -87,6 +92,11 @@ INLINE B b_or_fifth(B codes, B words, int g) {
     BYTES(codes.v[i] | (words.v[i / 4 * 4 + g / 2] >> (g % 2 * 4 + i % 4) & 1) << 4);
 }
 INLINE B b_lookup(const uint8_t* table16, B codes) { BYTES(table16[codes.v[i]]); }
+// bits of each byte, moved right by `right` (left where negative), then masked
+INLINE B b_bits(B x, int right, int mask) {
+    BYTES((right < 0 ? x.v[i] << -right : x.v[i] >> right) & mask);
+}
+INLINE B b_or(B x, B y) { BYTES(x.v[i] | y.v[i]); }
 #undef BYTES
 INLINE I dot_u8(I acc, B w, const int8_t* a) {
     for (int r = 0; r < 16; ++r)

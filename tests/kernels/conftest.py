@@ -32,10 +32,36 @@ class TinyLlama:
     seed: int = 7
 
 
+# A scale that gives random codes and sub-scales a standard deviation near 1; where minimums are,
+# their scale by it, for a mean near 0; bytes of a block, and where its scales are.
+_SUPER_BLOCKS = {
+    "Q2_K": (1 / 14, 1.5, 84, (80, 82)),
+    "Q3_K": (1 / 42, 0.0, 110, (108,)),
+    "Q4_K": (1 / 250, 7.5, 144, (0, 2)),
+    "Q5_K": (1 / 500, 15.5, 176, (0, 2)),
+    "Q6_K": (1 / 1370, 0.0, 210, (208,)),
+    "IQ4_XS": (1 / 1200, 0.0, 136, (0,)),
+}
+
+
+def _super_blocks(shape: tuple[int, int], name: str) -> np.ndarray:
+    """Any bytes are codes and sub-scales; the package cannot write these formats."""
+    scale, minimum, size, places = _SUPER_BLOCKS[name]
+    rows, columns = shape
+    draw = np.random.default_rng(rows * columns)
+    blocks = draw.integers(0, 256, (rows, columns // 256, size), np.uint8)
+    for at, factor in zip(places, (1.0, minimum), strict=False):
+        scales = draw.uniform(0.7, 1.3, blocks.shape[:2]) * scale * factor / np.sqrt(columns)
+        blocks[..., at : at + 2] = scales.astype(np.float16)[..., None].view(np.uint8)
+    return blocks.reshape(rows, -1)
+
+
 def _encoded(values: np.ndarray, name: str) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
     kind = gguf.GGMLQuantizationType[name]
     if name == "IQ4_NL":  # the package only decodes it: Q4_0 blocks are valid IQ4_NL blocks
         return gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q4_0), kind
+    if name in _SUPER_BLOCKS:
+        return _super_blocks(values.shape, name), kind
     if name in ("F32", "F16"):
         return values.astype(np.float32 if name == "F32" else np.float16), kind
     return gguf.quants.quantize(values, kind), kind

@@ -104,8 +104,8 @@ def test_bad_sizes(name: str, shape: tuple[int, int], columns: int, message: str
 
 
 def test_bad_tiles() -> None:
-    with pytest.raises(ValueError, match="Q4_K has no kernel layout"):
-        native.pack_tiles("Q4_K", np.zeros((1, 144), np.uint8), 1, 256)
+    with pytest.raises(ValueError, match="NVFP4 has no kernel layout"):
+        native.pack_tiles("NVFP4", np.zeros((1, 36), np.uint8), 1, 64)
     with pytest.raises(ValueError, match="rows must be the length of data"):
         native.pack_tiles("Q8_0", np.zeros((2, 34), np.uint8), 3, 32)
 

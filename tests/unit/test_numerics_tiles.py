@@ -12,7 +12,8 @@ from ingle.numerics import FORMATS, Format
 from ingle.numerics.tiles import has_tiles, num_tiles, pack, tile_bytes, unpack
 
 TILED = [fmt for fmt in FORMATS.values() if has_tiles(fmt)]
-NAMES = {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "F32", "F16", "BF16"}
+SUPER = {"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"}
+NAMES = {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "F32", "F16", "BF16"} | SUPER
 
 
 def random_blocks(fmt: Format, rows: int, blocks: int) -> np.ndarray:
@@ -26,6 +27,8 @@ def slow_tile(fmt: Format, rows: list[bytes]) -> bytes:
     columns = range(len(blocks[0]))
     if fmt.block == 1:
         return b"".join(row[c] for c in columns for row in blocks)
+    if fmt.name in SUPER:
+        return slow_super_tile(fmt.name, blocks)
     scale = 1 if fmt.name == "MXFP4" else 2
     mins = 2 if fmt.name in {"Q4_1", "Q5_1"} else 0
     fifth = 4 if fmt.name in {"Q5_0", "Q5_1"} else 0
@@ -37,6 +40,101 @@ def slow_tile(fmt: Format, rows: list[bytes]) -> bytes:
         out += b"".join(row[b][head - fifth : head] for row in blocks)
     out += b"".join(row[b][:scale] for b in columns for row in blocks)
     return out + b"".join(row[b][scale : scale + mins] for b in columns for row in blocks)
+
+
+def gguf_bits(block: bytes, start: int, run: int, width: int, i: int) -> int:
+    """Field i of a super-block: `run` bytes hold 8 / width runs of fields, one above another."""
+    per_byte = 8 // width
+    byte = block[start + i // (run * per_byte) * run + i % run]
+    return byte >> (i // run % per_byte * width) & ((1 << width) - 1)
+
+
+def gguf_code(name: str, block: bytes, i: int) -> int:
+    """Code i, as the GGML's structures of blocks have it."""
+    if name == "Q2_K":
+        return gguf_bits(block, 16, 32, 2, i)
+    if name == "Q3_K":
+        return gguf_bits(block, 32, 32, 2, i) | gguf_bits(block, 0, 32, 1, i) << 2
+    if name == "Q4_K":
+        return gguf_bits(block, 16, 32, 4, i)
+    if name == "Q5_K":
+        return gguf_bits(block, 48, 32, 4, i) | gguf_bits(block, 16, 32, 1, i) << 4
+    if name == "Q6_K":
+        return gguf_bits(block, 0, 64, 4, i) | gguf_bits(block, 128, 32, 2, i) << 4
+    return gguf_bits(block, 8, 16, 4, i)
+
+
+def sub_scale_bytes(name: str, block: bytes) -> list[int]:
+    """As tiles have them."""
+    if name == "Q2_K":
+        return list(block[:16])
+    if name == "Q6_K":
+        return list(block[192:208])
+    if name == "IQ4_XS":
+        return [*block[4:8], *block[2:4]]
+    if name == "Q3_K":
+        s = block[96:108]
+        six = [
+            (s[b % 8] >> b // 8 * 4 & 15) | (s[8 + b % 4] >> b // 4 * 2 & 3) << 4 for b in range(16)
+        ]
+    else:
+        s, six = block[4:16], []
+        for b in range(4):
+            six += [s[b] & 63, s[b + 4] & 63]
+        for b in range(4):
+            six += [s[b + 8] & 15 | s[b] >> 6 << 4, s[b + 8] >> 4 | s[b + 4] >> 6 << 4]
+    low = [six[2 * b] & 15 | (six[2 * b + 1] & 15) << 4 for b in range(8)]
+    pairs = [number >> 4 for number in six]
+    return low + [sum(pairs[4 * k + f] << 2 * f for f in range(4)) for k in range(4)]
+
+
+PLANES = {  # of columns 4g + j: (nibbles, lowest bit of pairs, bit)
+    "Q2_K": (False, 0, None),
+    "Q3_K": (False, 0, 2),
+    "Q4_K": (True, None, None),
+    "Q5_K": (True, None, 4),
+    "Q6_K": (True, 4, None),
+    "IQ4_XS": (True, None, None),
+}
+SCALES = {  # where d and dmin lie
+    "Q2_K": (80, 82),
+    "Q3_K": (108,),
+    "Q4_K": (0, 2),
+    "Q5_K": (0, 2),
+    "Q6_K": (208,),
+    "IQ4_XS": (0,),
+}
+
+
+def slow_super_tile(name: str, blocks: list[list[bytes]]) -> bytes:
+    nibbles, pairs, bit = PLANES[name]
+    out = bytearray()
+    for s in range(len(blocks[0])):
+        for first in range(0, 256, 32):
+            rows = [[gguf_code(name, row[s], first + i) for i in range(32)] for row in blocks]
+            if nibbles:
+                for g in range(4):
+                    for c in rows:
+                        out += bytes(
+                            c[4 * g + j] & 15 | (c[16 + 4 * g + j] & 15) << 4 for j in range(4)
+                        )
+            if pairs is not None:
+                for half in (0, 16):
+                    for c in rows:
+                        fields = [
+                            [c[half + 4 * f + j] >> pairs & 3 for f in range(4)] for j in range(4)
+                        ]
+                        out += bytes(sum(v << 2 * f for f, v in enumerate(of)) for of in fields)
+            if bit is not None:
+                for c in rows:
+                    fields = [[c[4 * g + j] >> bit & 1 for g in range(8)] for j in range(4)]
+                    out += bytes(sum(v << g for g, v in enumerate(of)) for of in fields)
+    for s in range(len(blocks[0])):
+        subs = [sub_scale_bytes(name, row[s]) for row in blocks]
+        out += bytes(row[k] for k in range(len(subs[0])) for row in subs)
+        for at in SCALES[name]:
+            out += b"".join(row[s][at : at + 2] for row in blocks)
+    return bytes(out)
 
 
 def test_which_formats_have_tiles() -> None:

@@ -31,11 +31,15 @@ def _sub_scales(blocks: Bytes) -> Floats:
     return (six_bits.view(np.int8) - np.int8(32)).astype(np.float32)
 
 
-def _decode_xs(blocks: Bytes) -> Floats:
-    """f16 d; u16 scales_h; scales_l[4]; qs[128]."""
+def xs_values(blocks: Bytes) -> tuple[Floats, Floats]:
+    """f16 d; u16 scales_h; scales_l[4]; qs[128]: of the codebook (n, 8, 32), and scales (n, 8)."""
     scale = read_half(blocks, 0) * _sub_scales(blocks)
-    codes = split_nibbles(blocks[:, 8:].reshape(-1, 8, 16))
-    return (scale[:, :, None] * CODEBOOK[codes]).reshape(-1, 256)
+    return CODEBOOK[split_nibbles(blocks[:, 8:].reshape(-1, 8, 16))], scale
+
+
+def _decode_xs(blocks: Bytes) -> Floats:
+    values, scale = xs_values(blocks)
+    return (scale[:, :, None] * values).reshape(-1, 256)
 
 
 IQ4_NL = Format("IQ4_NL", 20, 32, 18, _decode_nl)

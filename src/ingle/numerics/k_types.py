@@ -6,7 +6,8 @@ quantizer.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +30,32 @@ def _bit_planes(packed: Bytes) -> Bytes:
     return (packed[:, None, :] >> _BIT_SHIFTS) & np.uint8(1)
 
 
-def _scale_codes(scale: Floats, codes: NDArray[np.integer[Any]], sub: int) -> Floats:
-    """Product of scales (n, 256 / sub) and signed or unsigned codes: (n, 256 / sub, sub)."""
-    values: Floats = codes.reshape(len(codes), -1, sub).astype(np.float32)
-    values *= scale[:, :, None]
-    return values
+class Integers(NamedTuple):
+    """What blocks (n, ...) hold: codes (n, 256), scales and minimums (n, runs) of equal runs.
+
+    A weight is scale * code - minimum.
+    """
+
+    codes: NDArray[np.integer[Any]]
+    scales: Floats
+    minimums: Floats | None = None
+
+    def decode(self) -> Floats:
+        """Weights (n, 256)."""
+        n, runs = self.scales.shape
+        y: Floats = self.codes.reshape(n, runs, 256 // runs).astype(np.float32)
+        y *= self.scales[:, :, None]
+        if self.minimums is not None:
+            y -= self.minimums[:, :, None]
+        return y.reshape(n, 256)
 
 
-def _decode_q2_k(blocks: Bytes) -> Floats:
+def _q2_k(blocks: Bytes) -> Integers:
     """u8 scales[16]; qs[64]; f16 d; f16 dmin."""
     packed = blocks[:, :16]
     scale = read_half(blocks, 80) * (packed & np.uint8(15)).astype(np.float32)
     low = read_half(blocks, 82) * (packed >> np.uint8(4)).astype(np.float32)
-    y: Floats = _scale_codes(scale, _pairs(blocks[:, 16:80]), 16) - low[:, :, None]
-    return y.reshape(-1, 256)
+    return Integers(_pairs(blocks[:, 16:80]).reshape(-1, 256), scale, low)
 
 
 def _q3_scales(packed: Bytes) -> Floats:
@@ -54,13 +67,13 @@ def _q3_scales(packed: Bytes) -> Floats:
     return signed.astype(np.float32)
 
 
-def _decode_q3_k(blocks: Bytes) -> Floats:
+def _q3_k(blocks: Bytes) -> Integers:
     """hmask[32]; qs[64]; scales[12]; f16 d. A clear bit of hmask subtracts 4."""
     scale = read_half(blocks, 108) * _q3_scales(blocks[:, 96:108])
     high = _bit_planes(blocks[:, :32]).view(np.int8)
     codes = _pairs(blocks[:, 32:96]).reshape(-1, 8, 32).view(np.int8)
     codes += high * np.int8(4) - np.int8(4)
-    return _scale_codes(scale, codes, 16).reshape(-1, 256)
+    return Integers(codes.reshape(-1, 256), scale)
 
 
 def _scales_and_mins(packed: Bytes) -> tuple[Floats, Floats]:
@@ -72,11 +85,10 @@ def _scales_and_mins(packed: Bytes) -> tuple[Floats, Floats]:
     return scales.astype(np.float32), mins.astype(np.float32)
 
 
-def _decode_q45_k(blocks: Bytes, codes: Bytes) -> Floats:
+def _q45_k(blocks: Bytes, codes: Bytes) -> Integers:
     scales, mins = _scales_and_mins(blocks[:, 4:16])
-    low = read_half(blocks, 2) * mins
-    y: Floats = _scale_codes(read_half(blocks, 0) * scales, codes, 32) - low[:, :, None]
-    return y.reshape(-1, 256)
+    scale, low = read_half(blocks, 0) * scales, read_half(blocks, 2) * mins
+    return Integers(codes.reshape(-1, 256), scale, low)
 
 
 def _nibble_runs(packed: Bytes) -> Bytes:
@@ -85,27 +97,40 @@ def _nibble_runs(packed: Bytes) -> Bytes:
     return codes.reshape(-1, 8, 32)
 
 
-def _decode_q4_k(blocks: Bytes) -> Floats:
+def _q4_k(blocks: Bytes) -> Integers:
     """f16 d; f16 dmin; scales[12]; qs[128]."""
-    return _decode_q45_k(blocks, _nibble_runs(blocks[:, 16:]))
+    return _q45_k(blocks, _nibble_runs(blocks[:, 16:]))
 
 
-def _decode_q5_k(blocks: Bytes) -> Floats:
+def _q5_k(blocks: Bytes) -> Integers:
     """f16 d; f16 dmin; scales[12]; qh[32]; qs[128]."""
     fifth = _bit_planes(blocks[:, 16:48]) << np.uint8(4)
-    return _decode_q45_k(blocks, _nibble_runs(blocks[:, 48:]) | fifth)
+    return _q45_k(blocks, _nibble_runs(blocks[:, 48:]) | fifth)
 
 
-def _decode_q6_k(blocks: Bytes) -> Floats:
+def _q6_k(blocks: Bytes) -> Integers:
     """ql[128]; qh[64]; int8 scales[16]; f16 d."""
     low = (blocks[:, :128].reshape(-1, 2, 1, 64) >> _NIBBLE_SHIFTS) & np.uint8(15)
     codes = low.reshape(-1, 2, 4, 32) | (_pairs(blocks[:, 128:192]) << np.uint8(4))
     scale = read_half(blocks, 208) * blocks[:, 192:208].view(np.int8).astype(np.float32)
-    return _scale_codes(scale, codes.view(np.int8) - np.int8(32), 16).reshape(-1, 256)
+    return Integers((codes.view(np.int8) - np.int8(32)).reshape(-1, 256), scale)
 
 
-Q2_K = Format("Q2_K", 10, 256, 84, _decode_q2_k)
-Q3_K = Format("Q3_K", 11, 256, 110, _decode_q3_k)
-Q4_K = Format("Q4_K", 12, 256, 144, _decode_q4_k)
-Q5_K = Format("Q5_K", 13, 256, 176, _decode_q5_k)
-Q6_K = Format("Q6_K", 14, 256, 210, _decode_q6_k)
+def _format(name: str, ggml_id: int, block_bytes: int) -> Format:
+    return Format(name, ggml_id, 256, block_bytes, lambda blocks: INTEGERS[name](blocks).decode())
+
+
+# Of each format: what uint8 (n, block bytes) hold.
+INTEGERS: dict[str, Callable[[Bytes], Integers]] = {
+    "Q2_K": _q2_k,
+    "Q3_K": _q3_k,
+    "Q4_K": _q4_k,
+    "Q5_K": _q5_k,
+    "Q6_K": _q6_k,
+}
+
+Q2_K = _format("Q2_K", 10, 84)
+Q3_K = _format("Q3_K", 11, 110)
+Q4_K = _format("Q4_K", 12, 144)
+Q5_K = _format("Q5_K", 13, 176)
+Q6_K = _format("Q6_K", 14, 210)

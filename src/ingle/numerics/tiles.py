@@ -9,6 +9,10 @@ A tile of a 32-wide format holds, for each block of columns in order, the codes 
     Q5_x           as Q4_x, followed by the 16 u32 of fifth bits
     F32 F16 BF16   column after column, 16 values each
 
+A tile of super-blocks (super_tiles.py says how a row's bytes are ordered) holds the codes of all
+blocks of 32 columns, group by group as above; then for each super-block byte after byte of the 16
+rows' sub-scales, the 16 scales, and the 16 scales of minimums where it has them.
+
 Rows past the end are zero bytes. It does not know which instruction set reads a tile.
 """
 
@@ -21,9 +25,12 @@ import numpy as np
 
 from ingle.errors import IngleError, UnsupportedError
 from ingle.numerics.format import CHUNK_WEIGHTS, Bytes, Format
+from ingle.numerics.super_tiles import FIELDS as SUPER_FIELDS
+from ingle.numerics.super_tiles import SuperFields, ordered, restored
 
 TILE_ROWS = 16
 _GROUP = 4  # bytes of codes that stay together
+_Pieces = Iterator[tuple[Bytes, Bytes]]
 
 
 class _Fields(NamedTuple):
@@ -52,7 +59,7 @@ _FIELDS = {
 
 def has_tiles(fmt: Format) -> bool:
     """Whether the format has a kernel layout of its own."""
-    return fmt.name in _FIELDS
+    return fmt.name in _FIELDS or fmt.name in SUPER_FIELDS
 
 
 def num_tiles(rows: int) -> int:
@@ -83,6 +90,9 @@ def pack(fmt: Format, blocks: Bytes) -> Bytes:
         part = blocks[tile * TILE_ROWS : (tile + step) * TILE_ROWS]
         padded[: len(part)] = part
         source = padded.reshape(len(chunk), TILE_ROWS, -1, fmt.block_bytes)
+        if isinstance(fields, SuperFields):
+            flat = ordered(fmt.name, source.reshape(-1, fmt.block_bytes))
+            source = flat.reshape(source.shape)
         for in_tile, in_blocks in _pieces(fields, chunk, source):
             in_tile[...] = in_blocks
     return tiles
@@ -105,27 +115,60 @@ def unpack(fmt: Format, tiles: Bytes, rows: int) -> Bytes:
         target = np.empty((len(chunk), TILE_ROWS, columns // fmt.block, fmt.block_bytes), np.uint8)
         for in_tile, in_blocks in _pieces(fields, chunk, target):
             in_blocks[...] = in_tile
+        if isinstance(fields, SuperFields):
+            flat = restored(fmt.name, target.reshape(-1, fmt.block_bytes))
+            target = flat.reshape(target.shape)
         part = blocks[tile * TILE_ROWS : (tile + step) * TILE_ROWS]
         part[...] = target.reshape(len(chunk) * TILE_ROWS, row_bytes)[: len(part)]
     return blocks
 
 
-def _fields(fmt: Format) -> _Fields:
-    if fmt.name not in _FIELDS:
-        rule = f"format must be one of {', '.join(_FIELDS)}, but got {fmt.name}"
+def _fields(fmt: Format) -> _Fields | SuperFields:
+    found = _FIELDS.get(fmt.name) or SUPER_FIELDS.get(fmt.name)
+    if found is None:
+        names = ", ".join([*_FIELDS, *SUPER_FIELDS])
+        rule = f"format must be one of {names}, but got {fmt.name}"
         raise UnsupportedError("kernel layout", rule, "decode the tensor to one of these first")
-    return _FIELDS[fmt.name]
+    return found
 
 
 def _tiles_per_chunk(row_bytes: int) -> int:
     return max(1, CHUNK_WEIGHTS // max(1, TILE_ROWS * row_bytes))
 
 
-def _pieces(fields: _Fields, tiles: Bytes, blocks: Bytes) -> Iterator[tuple[Bytes, Bytes]]:
-    """Pairs of equally shaped views, into tiles (t, bytes) and blocks (t, 16, B, block bytes).
+def _pieces(fields: _Fields | SuperFields, tiles: Bytes, blocks: Bytes) -> _Pieces:
+    """Pairs of equally shaped views, into tiles (t, bytes) and blocks (t, 16, B, block bytes)."""
+    if isinstance(fields, SuperFields):
+        return _super_pieces(fields, tiles, blocks)
+    return _block_pieces(fields, tiles, blocks)
 
-    Codes are seen as (t, B, groups, 16, bytes of a group), fields as (t, B, 16, bytes).
-    """
+
+def _super_pieces(fields: SuperFields, tiles: Bytes, blocks: Bytes) -> _Pieces:
+    count, _, supers, block_bytes = blocks.shape
+    groups, codes = fields.quants // _GROUP, 8 * fields.quants
+    in_tiles = tiles[:, : supers * codes * TILE_ROWS]
+    in_blocks = blocks[..., :codes].reshape(count, TILE_ROWS, supers, 8, groups, _GROUP)
+    yield (
+        in_tiles.reshape(count, supers, 8, groups, TILE_ROWS, _GROUP),
+        in_blocks.transpose(0, 2, 3, 4, 1, 5),
+    )
+    parts = tiles[:, in_tiles.shape[1] :].reshape(count, supers, TILE_ROWS * (block_bytes - codes))
+    subs = parts[..., : TILE_ROWS * fields.subs]
+    yield (
+        subs.reshape(count, supers, fields.subs, TILE_ROWS),
+        blocks[..., codes : codes + fields.subs].transpose(0, 2, 3, 1),
+    )
+    start = TILE_ROWS * fields.subs
+    for at in range(codes + fields.subs, block_bytes, 2):
+        yield (
+            parts[..., start : start + 2 * TILE_ROWS].reshape(count, supers, TILE_ROWS, 2),
+            blocks[..., at : at + 2].transpose(0, 2, 1, 3),
+        )
+        start += 2 * TILE_ROWS
+
+
+def _block_pieces(fields: _Fields, tiles: Bytes, blocks: Bytes) -> _Pieces:
+    """Codes are seen as (t, B, groups, 16, bytes of a group), fields as (t, B, 16, bytes)."""
     count, _, num_blocks, _ = blocks.shape
     quants = blocks[..., fields.quants]
     group = min(_GROUP, quants.shape[-1])

@@ -24,7 +24,8 @@ _ALIGNMENT = 64  # bytes: one AVX-512 register, one cache line
 _TILES_AT_ONCE = 256  # of one packing job: a few MB
 
 # Formats with kernels of their own. The others are exact in float32 and multiplied as such.
-INT8_FORMATS = frozenset({"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4"})
+_SUPER_FORMATS = frozenset({"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"})
+INT8_FORMATS = _SUPER_FORMATS | {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4"}
 FLOAT_FORMATS = frozenset({"F32", "F16", "BF16"})
 
 

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 
 from ingle.backends.reference.fma import Floats, fma, fma_chain, lane_sum
 from ingle.numerics import FORMATS, Format, decode
+from ingle.numerics.iq4 import xs_values
+from ingle.numerics.k_types import INTEGERS
 from ingle.ops import PAGE_TOKENS, Activation, WeightMeta
 from ingle.ops.protocol import GPT_OSS_ALPHA, GPT_OSS_LIMIT
 
 _BLOCK = 32
 _LANES = 16
 # Formats the native kernels multiply with 8-bit activations; the others take float ones.
-_MULTIPLIED_AS_INT8 = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4")
+_SUPER = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS")
+_MULTIPLIED_AS_INT8 = (*_SUPER, "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4")
 _E2M1_DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
 _IQ4 = np.array(
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32
@@ -51,7 +54,7 @@ class ReferenceWeight:
 
     @cached_property
     def integers(self) -> tuple[Floats, Floats, Floats | None]:
-        """Codes (rows, blocks, 32) as floats, scales and minima (rows, blocks)."""
+        """Codes (rows, runs, 16 or 32) as floats, scales and minima (rows, runs)."""
         return _integers(self.format.name, self.data)
 
 
@@ -325,8 +328,12 @@ def _remainder(x: Floats, q: Floats, d: Floats) -> Floats:
 def _int8_linear(q: Floats, d: Floats, sums: Floats, weight: ReferenceWeight) -> Floats:
     codes, scales, minima = weight.integers
     total = np.zeros((len(q), len(codes)), np.float32)
+    width = codes.shape[2]
+    runs = q.reshape(len(q), -1, width)
+    if width != _BLOCK:
+        d, sums = np.repeat(d, _BLOCK // width, axis=1), runs.sum(axis=-1)
     for b in range(codes.shape[1]):
-        dots = q[:, b] @ codes[:, b].T  # below 2^24: exact in float32
+        dots = runs[:, b] @ codes[:, b].T  # below 2^24: exact in float32
         total = fma(dots, scales[None, :, b] * d[:, b, None], total)
         if minima is not None:
             total = fma(minima[None, :, b], (d[:, b] * sums[:, b])[:, None], total)
@@ -345,6 +352,8 @@ def _float_linear(x: Floats, values: Floats) -> Floats:
 
 def _integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats | None]:
     fmt = FORMATS[name]
+    if name in _SUPER:
+        return _super_integers(name, data)
     blocks = data.reshape(len(data), -1, fmt.block_bytes)
     if name == "MXFP4":
         exponent = blocks[..., 0].astype(np.int32) - 128
@@ -365,6 +374,18 @@ def _integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Float
     nibbles = _nibbles(blocks[..., 2:])
     codes = _IQ4[nibbles] if name == "IQ4_NL" else nibbles.astype(np.float32) - 8
     return codes, scales, None
+
+
+def _super_integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats | None]:
+    blocks = data.reshape(-1, FORMATS[name].block_bytes)
+    rows = len(data)
+    if name == "IQ4_XS":
+        values, scales = xs_values(blocks)
+        return values.reshape(rows, -1, _BLOCK), scales.reshape(rows, -1), None
+    held = INTEGERS[name](blocks)
+    codes = held.codes.astype(np.float32).reshape(rows, -1, 256 // held.scales.shape[1])
+    minima = None if held.minimums is None else -held.minimums.reshape(rows, -1)
+    return codes, held.scales.reshape(rows, -1), minima
 
 
 def _nibbles(quants: NDArray[np.uint8]) -> NDArray[np.uint8]:

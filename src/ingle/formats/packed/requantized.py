@@ -61,7 +61,7 @@ class Requantized(GgufFile):
         specs = [TensorSpec(n, formats[n], info.shape) for n, info in source.tensors.items()]
         if scan:
             whole = source.tensors[self.origin(_SCAN)]
-            specs.append(TensorSpec(_SCAN, self.choices["head_scan"], whole.shape))
+            specs.append(TensorSpec(_SCAN, self._chosen("head_scan", whole), whole.shape))
         said = {_KEY + part: name for part, name in self.choices.items()}
         content, sizes = gguf_header({**typed_metadata(source), **said}, specs)
         self.header = np.frombuffer(content, np.uint8)
@@ -75,10 +75,18 @@ class Requantized(GgufFile):
     def _format(self, info: TensorInfo) -> str:
         shared = _HEAD not in self.source.tensors
         if info.name == (_EMBEDDING if shared else _HEAD):
-            return self.choices.get("head", info.format)
+            return self._chosen("head", info)
         if _ATTENTION.fullmatch(info.name):
-            return self.choices.get("attention", info.format)
+            return self._chosen("attention", info)
         return info.format
+
+    def _chosen(self, part: str, info: TensorInfo) -> str:
+        name = self.choices.get(part, info.format)
+        block, columns = FORMATS[name].block, info.shape[-1]
+        if columns % block:
+            rule = f"rows of {name} must be a multiple of {block} long, but got {columns}"
+            raise UnsupportedError(f"--{part.replace('_', '-')}", rule, "choose q8, q5 or q4")
+        return name
 
     def origin(self, name: str) -> str:
         """The source's tensor that this one is made of."""
