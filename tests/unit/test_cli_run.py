@@ -458,7 +458,8 @@ def test_a_full_disk_behind_stdout_exits_2(ingle: Any) -> None:
         )
     assert (ended.returncode, ended.stderr.decode()) == (
         2,
-        "[system] the system must allow what was asked, but got No space left on device.\n",
+        "[system] the system must allow what was asked, but got No space left on device.\n"
+        "hint: check that it exists, that it may be used, and that the disk has room\n",
     )
 
 
