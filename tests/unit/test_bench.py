@@ -179,21 +179,24 @@ def peers() -> ModuleType:
 
 def rounds(peers: ModuleType, *pairs: tuple[float, float]) -> list[Any]:
     key = ("tg32", 0, 1)
-    return [peers.Round(4e10, {"ingle": {key: a}, "peer": {key: b}}) for a, b in pairs]
+    rates = [{"ingle": {key: a}, "peer": {key: b}} for a, b in pairs]
+    return [peers.Round(4e10, each, {"ingle": {key: 1e9}}) for each in rates]
 
 
 def test_ratios_of_medians_and_medians_of_ratios(peers: ModuleType) -> None:
-    (row,) = peers.compared(["peer"], rounds(peers, (10, 5), (12, 10), (20, 8)))
-    assert (row["ingle"], row["peer_tokens_per_s"], row["ratio_of_medians"]) == (12, 8, 1.5)
+    (row,) = peers.compared(["ingle"], ["peer"], rounds(peers, (10, 5), (12, 10), (20, 8)))
+    assert (row["tokens_per_s"], row["peer_tokens_per_s"], row["ratio_of_medians"]) == (12, 8, 1.5)
     assert row["median_of_ratios"] == 2.0
-    assert list(peers.compared(["peer"], [])) == []
+    assert (row["ours"], row["share_of_read_bandwidth"]) == ("ingle", 0.3)
+    assert list(peers.compared(["ingle"], ["peer"], [])) == []
 
 
 def test_a_round_that_beats_the_wall_is_void(peers: ModuleType) -> None:
     (one,) = rounds(peers, (10, 41))
-    assert peers.too_fast(one, {("tg32", 0, 1): 1e9}, 1e9) == ""
-    assert "peer tg32" in peers.too_fast(one, {("tg32", 0, 1): 1e9}, 1.01e9)
-    assert "ingle tg32" in peers.too_fast(one, {("tg32", 0, 1): 5e9}, 1e6)
+    assert peers.too_fast(one, 1e9) == ""
+    assert "peer tg32" in peers.too_fast(one, 1.01e9)
+    one.costs["ingle"]["tg32", 0, 1] = 5e9
+    assert "ingle tg32" in peers.too_fast(one, 1e6)
 
 
 def test_names_of_peers(peers: ModuleType) -> None:
