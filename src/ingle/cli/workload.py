@@ -82,7 +82,10 @@ class Workload:
 
     def warm(self) -> None:
         """Record the tape, touch the weights, wake the threads."""
-        if self.test.decode:
+        if (
+            self.test.decode
+        ):  # many rows first: they go to every expert, whose pages are then mapped
+            self.forward(self.test.depth, min(self.test.tokens + WARM_STEPS, CHUNK_TOKENS))
             for step in range(WARM_STEPS):
                 self.forward(self.test.depth + step, 1)
         else:
