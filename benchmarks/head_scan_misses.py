@@ -45,7 +45,8 @@ def main() -> None:
                 missed += int(np.count_nonzero(best != two_stages.logits(window).argmax(axis=1)))
                 seen += len(window)
     print(f"{seen:,} tokens, {missed} with another likeliest token")
-    print(json.dumps({"model": args.model.stem, "scan": args.scan, "tokens": seen, "missed": missed}))
+    said = {"model": args.model.stem, "scan": args.scan, "tokens": seen, "missed": missed}
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

@@ -47,8 +47,10 @@ def shelve(source: Path) -> Path | None:
 
 
 def make(source: Path, head: str = "", attention: str = "", head_scan: str = "") -> Path:
-    """The packed copy of a GGUF file of any size, its head and attention as `formats.packed.pack` takes
-    them; a copy with others is replaced. Raises IngleError."""
+    """The packed copy of a GGUF file of any size, a copy with others being replaced.
+
+    head, attention, head_scan: as `formats.packed.pack` takes them. Raises IngleError.
+    """
     wanted = (head, attention, head_scan)
     present = _present(source)
     if present is not None and (not source.exists() or _is_so(present, source, wanted)):
