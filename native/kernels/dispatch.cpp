@@ -1,5 +1,12 @@
 #include "kernels/dispatch.h"
 
+#if defined(INGLE_ARM64) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(INGLE_ARM64) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 namespace ingle {
 namespace {
 
@@ -16,6 +23,20 @@ bool has_avx512vnni() {
 }
 #endif
 
+#ifdef INGLE_ARM64
+bool has_neon_dotprod() {
+#if defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__APPLE__)
+    int found = 0;
+    size_t size = sizeof found;
+    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &found, &size, nullptr, 0) == 0 && found != 0;
+#else
+    return false;
+#endif
+}
+#endif
+
 }  // namespace
 
 std::vector<IsaChoice> isa_choices() {
@@ -23,6 +44,10 @@ std::vector<IsaChoice> isa_choices() {
 #ifdef INGLE_X86
     list.push_back({"avx512vnni", "needs AVX-512 F, BW, DQ, VL and VNNI", has_avx512vnni()});
     list.push_back({"avx2", "needs AVX2, FMA and F16C", has_avx2()});
+#endif
+#ifdef INGLE_ARM64
+    list.push_back({"neondotprod", "needs the dot product instructions (ASIMDDP)", has_neon_dotprod()});
+    list.push_back({"neon", "runs on every 64-bit Arm CPU", true});
 #endif
     list.push_back({"generic", "runs everywhere", true});
     return list;
@@ -32,6 +57,10 @@ const Kernels* find_kernels(const std::string& isa) {
 #ifdef INGLE_X86
     if (isa == "avx512vnni" && has_avx512vnni()) return &kernels_avx512vnni();
     if (isa == "avx2" && has_avx2()) return &kernels_avx2();
+#endif
+#ifdef INGLE_ARM64
+    if (isa == "neondotprod" && has_neon_dotprod()) return &kernels_neon_dotprod();
+    if (isa == "neon") return &kernels_neon();
 #endif
     return isa == "generic" ? &kernels_generic() : nullptr;
 }

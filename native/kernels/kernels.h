@@ -84,5 +84,9 @@ const Kernels& kernels_generic();
 const Kernels& kernels_avx2();
 const Kernels& kernels_avx512vnni();
 #endif
+#ifdef INGLE_ARM64
+const Kernels& kernels_neon();
+const Kernels& kernels_neon_dotprod();
+#endif
 
 }  // namespace ingle
