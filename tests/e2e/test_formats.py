@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from ingle import LLM
+from ingle.chat.tools import Tool
 from ingle.errors import UnsupportedError
 
 SCHEMA: dict[str, Any] = {
@@ -82,3 +83,14 @@ def test_what_this_model_cannot_do_is_refused(llm: LLM) -> None:
     ):
         with pytest.raises(UnsupportedError, match=rf"^\[{where}\]"):
             llm.chat(ASK, **options)  # type: ignore[arg-type]
+
+
+def test_the_examples_of_the_guide_run(smollm2_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "guide" / "tools.md"
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(examples) == 2
+    names: dict[str, Any] = {}
+    for example in examples:
+        exec(compile(example, str(page), "exec"), names)
+    assert names["answer"].finish_reason == "stop"
+    assert Tool.of(names["weather"]).read('{"city": "Rome"}') == {"city": "Rome"}

@@ -70,6 +70,10 @@ def script(ingle: Any, replies: Sequence[str]) -> None:
 def test_a_tool_loop_as_it_is_shown(gpt_oss: Any) -> None:
     ended = gpt_oss(*ASKED, "--yes")
     assert (ended.code, ended.out, ended.err) == (0, "Sunny, but no table is free.\n", SHOWN)
+    page = Path(__file__).parents[2] / "docs" / "guide" / "tools.md"
+    assert f'$ ingle run "A table in Rome?" --tools tools.py --yes\n{SHOWN}{ended.out}```' in (
+        page.read_text()
+    )
 
 
 def test_a_tool_loop_as_json(gpt_oss: Any) -> None:
