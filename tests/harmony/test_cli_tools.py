@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from ingle.cli.editor import PROMPT
+
 CALLING = "<|channel|>commentary to=functions.{} <|constrain|>json<|message|>{}<|call|>"
 THINK = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant"
 FINAL = "<|channel|>final<|message|>{}<|return|>"
@@ -49,6 +51,7 @@ call book {"city": "Rome", "hours": [12, 13]}
 Nothing is free.
 
 """
+QUESTION = "[y/N/always] "
 ASKED = ("run", "A table in Rome?", "--tools", "tools.py")
 
 
@@ -98,8 +101,18 @@ def test_calls_are_approved_at_the_terminal(gpt_oss: Any) -> None:
     assert "Sunny, but no table is free." in screen
 
 
-def talk(ingle: Any, words: Sequence[str], answers: Sequence[str]) -> str:
-    """What a terminal shows if each question is answered in turn."""
+def test_calls_are_approved_in_a_chat(gpt_oss: Any) -> None:
+    gpt_oss.env |= {"TERM": "dumb"}
+    words = ("run", "--tools", "tools.py")
+    screen = talk(gpt_oss, words, ["A table in Rome?", "y", "y", "/bye"], (QUESTION, PROMPT))
+    assert "-> sunny in Rome" in screen and "no table in Rome at [12, 13]" in screen
+    assert "Sunny, but no table is free." in screen
+
+
+def talk(
+    ingle: Any, words: Sequence[str], answers: Sequence[str], asks: tuple[str, ...] = (QUESTION,)
+) -> str:
+    """What a terminal shows if each question is answered in turn. asks: how questions end."""
     master, slave = pty.openpty()
     waiting, screen, end = list(answers), "", time.monotonic() + 60
     with subprocess.Popen(
@@ -116,7 +129,7 @@ def talk(ingle: Any, words: Sequence[str], answers: Sequence[str]) -> str:
                 screen += os.read(master, 4096).decode(errors="replace")
             except OSError:  # Linux says so when the other end is closed
                 break
-            if waiting and screen.endswith("[y/N/always] "):
+            if waiting and screen.endswith(asks):
                 os.write(master, f"{waiting.pop(0)}\n".encode())
         running.kill()
     os.close(master)
