@@ -91,6 +91,6 @@ def _lark() -> str:
         f"points: {points}\n"
         f'suggestions: "- " LINE (NL "- " LINE){{0,{more}}}\n'
         'NL: "\\n"\nLINE: /[^\\n ][^\\n]*/\n'
-        "HEADING: /## [^#\\n ][^\\n]{0,79}/\n"
+        "HEADING: /## [^#(\\n ][^\\n]{0,79}/\n"
         "PARAGRAPH: /[^#\\n \\-0-9][^\\n]*/\n"
     )
