@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ingle import LLM
+from ingle.errors import UnsupportedError
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "llama_cpp_logits.npz"
 
@@ -104,3 +105,10 @@ def test_command_line_prints_one_json_object(smollm2_path: Path) -> None:
     assert said["text"].startswith(" Paris.")
     assert (said["prompt_tokens"], said["completion_tokens"]) == (5, 12)
     assert said["timings"]["decode_tokens_per_s"] > 0
+
+
+def test_a_quantization_is_insisted_on(smollm2_path: Path) -> None:
+    with LLM(smollm2_path, threads=2, context=64, quantization="q4_1") as model:
+        assert model.generate("One two three", temperature=0, max_tokens=2).text
+    with pytest.raises(UnsupportedError, match="must be stored as Q4_K_M"):
+        LLM(smollm2_path, threads=2, context=64, quantization="q4_k_m")

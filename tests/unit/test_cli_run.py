@@ -148,7 +148,6 @@ def test_options_not_typed_are_left_to_the_model(ingle: Any) -> None:
         (["Hi", "--tools", "no.py", "--yes"], "[--tools] it must be a Python file"),
         (["Hi", "--raw", "--style", "structured"], "[--style] raw text has no place for it"),
         (["Hi", "--reasoning-budget", "-1"], "[--reasoning-budget] the count must be"),
-        (["Hi", "--quantize", "q4_k_m"], "[--quantize] a model runs as its file is stored"),
         (["Hi", "--think", "much"], "[--reasoning] the level must be one of on, off, none"),
         (["Hi", "--raw", "--system", "Be terse."], "[--system] raw text has no place for it"),
         (["Hi", "--raw", "--think", "low"], "[--reasoning] raw text has no place for it"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from ingle import hub
 from ingle.cli.wishes import AnswerWishes
-from ingle.errors import IngleError, UnsupportedError
+from ingle.errors import IngleError
 
 _PIPED_BYTES = 16 << 20  # more text than any context holds
 _BACKENDS = ("cpu", "reference")
@@ -67,7 +67,6 @@ class Options:
         _check_preset(self.sampling["preset"], "--preset")
         self._check_chat()
         self.wishes.check(self.raw)
-        _refuse_what_is_to_come(self.quantize)
 
     def _check_chat(self) -> None:
         """Raise IngleError where text that is continued as it is gets what only a chat has."""
@@ -223,15 +222,6 @@ def _check_preset(name: str | None, where: str) -> None:
     if name not in PRESETS:
         rule = f"the preset must be one of {', '.join(PRESETS)}, but got {name!r:.60}"
         raise IngleError(where, rule, "creative is warm, precise is cold, code lies between")
-
-
-def _refuse_what_is_to_come(quantize: str | None) -> None:
-    if quantize is not None:
-        raise UnsupportedError(
-            "--quantize",
-            f"a model runs as its file is stored, but got {quantize!r:.60}",
-            "name a file of that quantization, such as user/repo:Q4_K_M",
-        )
 
 
 def _file_text(name: str | None) -> str | None:

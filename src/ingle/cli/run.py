@@ -51,6 +51,7 @@ def run(words: Sequence[str], options: Options) -> None:
         threads=options.threads,
         context=options.context,
         exact=options.exact,
+        quantization=options.quantize,
     ) as llm:
         session.system = llm.system if session.system is None else session.system
         if prompt is None:

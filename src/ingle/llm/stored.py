@@ -53,7 +53,7 @@ def check_stored(wish: tuple[str, str] | None, source: Source) -> None:
     stored = source.facts.quantization.upper() or (shares[0].format if shares else "nothing")
     if stored not in _FAMILIES.get(name, {name, *_mixture_base(name)}):
         rule = f"the model must be stored as {name} to be run so, but got one of {stored}"
-        hint = "leave it out, or name a file of that quantization; nothing is converted on loading"
+        hint = "leave it out, or name a file of that quantization; `ingle quantize` makes one"
         raise UnsupportedError(setting, rule, hint)
 
 
