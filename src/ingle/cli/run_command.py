@@ -147,7 +147,7 @@ def run(
         typer.Option(metavar="FILE", help="Run what was captured, and say if it is the same."),
     ] = None,
     quantize: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Insist on a model that is stored so; `ingle quantize` makes one.")
+        str | None, typer.Option(metavar="TYPE", help="Insist on a model that is stored so.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
