@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingle.backends.cpu import CpuBackend
+from ingle.numerics import FORMATS
 from ingle.plan import speed
 from ingle.plan.anatomy import Anatomy, anatomy
 from ingle.plan.catalog import KNOWN
@@ -27,7 +28,7 @@ from ingle.plan.kernels import (
     from_object,
 )
 from ingle.plan.local import machine_of, this_machine
-from ingle.plan.probe import Maker, Probe, _MlpLayer, measure
+from ingle.plan.probe import Maker, Probe, _dense, _MlpLayer, measure
 from ingle.plan.rates import Rates, add_rates, read_rates
 from ingle.plan.residency import (
     cached_bytes,
@@ -126,6 +127,19 @@ def test_rates_are_measured_through_the_backend() -> None:
         assert 1e6 < kernel.read_bytes_per_s < 1e13 and 1e6 < kernel.ops_per_s < 1e15
     assert found.of["Q8_0"].repack_bytes_per_s > 0
     assert 0 <= found.layer_s < 1 and 0 <= found.step_s < 1
+
+
+@pytest.mark.parametrize("name", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "IQ4_NL"])
+def test_formats_that_only_the_quantizer_writes_are_probed(name: str) -> None:
+    make = Maker(CpuBackend(threads=1))
+    weight = make.matrix(name, 64, 256)
+    padding = weight.meta.nbytes - 64 * FORMATS[name].row_bytes(256)
+    assert weight.meta.format == name and 0 <= padding < 4 * 64  # of four tiles, to 64 bytes each
+
+
+def test_rows_of_a_probe_are_whole_blocks() -> None:
+    found = _dense(CpuBackend(threads=1), "Q6_K", 64, 300, 1000)
+    assert found.flops == 6 * 256 * 512 * found.layers
 
 
 def test_a_probe_is_a_model_that_computes() -> None:

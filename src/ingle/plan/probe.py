@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ingle import _native
 from ingle.backends.cpu import CpuBackend
 from ingle.numerics import FORMATS, encode
 from ingle.ops import (
@@ -39,9 +40,11 @@ from ingle.ops.protocol import X
 from ingle.plan.kernels import ATTENTION, EXPERTS, WINDOWED, Kernel, Kernels, as_object
 
 CHUNK_TOKENS = 512  # of a prompt's step
-USUAL = ("F32", "BF16", "Q8_0", "Q4_1", "MXFP4" + EXPERTS)
+USUAL = ("F32", "BF16", "Q8_0", "Q4_1", "Q4_K", "Q6_K", "MXFP4" + EXPERTS)
 # Multiplied alike, so that one measurement tells of both.
 _ALIKE = {"F16": "BF16", "Q4_0": "Q4_1", "IQ4_NL": "Q4_1", "MXFP4": "MXFP4" + EXPERTS}
+_ALIKE |= dict.fromkeys(("Q5_0", "Q5_1", "Q5_K", "IQ4_XS"), "Q4_K")
+_ALIKE |= dict.fromkeys(("Q2_K", "Q3_K"), "Q6_K")
 _USUAL_BYTES = 64 << 20
 BEYOND_CACHE_BYTES = 192 << 20
 _VOCABULARY = 64
@@ -132,7 +135,10 @@ class Maker:
     def rows(self, fmt: str, rows: int, columns: int) -> NDArray[np.uint8]:
         """Encoded rows (rows, row_bytes)."""
         some = self._draw.normal(size=(16, columns)).astype(np.float32)
-        data = np.asarray(encode(FORMATS[fmt], some)).reshape(16, -1)
+        if FORMATS[fmt].encode is not None:
+            data = np.asarray(encode(FORMATS[fmt], some)).reshape(16, -1)
+        else:
+            data = np.asarray(_native.encode_rows(fmt, some, None, False, 1)[0], np.uint8)
         return np.tile(data, (-(-rows // 16), 1))[:rows]
 
     def matrix(self, fmt: str, rows: int, columns: int, stack: int = 0) -> Weight:
@@ -267,8 +273,15 @@ class _Matrices:
         return Kernel(self.read_bytes / one, ops_per_s, self.repack_bytes_per_s)
 
 
+def _whole_blocks(fmt: str, columns: int) -> int:
+    """Tensors whose rows are not whole blocks have another format; the probe has the next width."""
+    block = FORMATS[fmt].block
+    return -(-columns // block) * block
+
+
 def _dense(backend: CpuBackend, fmt: str, width: int, inner: int, wanted: int) -> _Matrices:
     make = Maker(backend)
+    width, inner = _whole_blocks(fmt, width), _whole_blocks(fmt, inner)
     layers = [_MlpLayer(make, fmt, width, inner)]
     count = -(-wanted // make.packed_bytes)
     layers += [_MlpLayer(make, fmt, width, inner) for _ in range(count - 1)]
@@ -280,6 +293,7 @@ def _dense(backend: CpuBackend, fmt: str, width: int, inner: int, wanted: int) -
 def _experts(backend: CpuBackend, fmt: str, width: int, inner: int, wanted: int) -> _Matrices:
     """A token of random experts finds little of them in a cache that is smaller than all."""
     make = Maker(backend)
+    width, inner = _whole_blocks(fmt, width), _whole_blocks(fmt, inner)
     layers = [_MoeLayer(make, fmt, width, inner)]
     count = max(2, -(-2 * wanted // make.packed_bytes))  # one layer is a short step
     layers += [_MoeLayer(make, fmt, width, inner) for _ in range(count - 1)]
