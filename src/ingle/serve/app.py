@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingle import __version__
 from ingle.errors import IngleError
-from ingle.serve import house, openai_chat, openai_error, openai_models
+from ingle.serve import house, mistake, openai_chat, openai_models
 from ingle.serve.rack import Rack
 
 MAX_BODY_BYTES = 32 << 20
@@ -28,10 +27,8 @@ def create_app(rack: Rack, leave: Callable[[], None] = lambda: None) -> FastAPI:
         await rack.close()
 
     app = FastAPI(title="ingle", version=__version__, lifespan=lifespan)
-    app.add_exception_handler(RequestValidationError, openai_error.respond_to_validation)
-    app.add_exception_handler(HTTPException, openai_error.respond_to_status)
-    app.add_exception_handler(IngleError, openai_error.respond_to_any)
-    app.add_exception_handler(Exception, openai_error.respond_to_any)
+    for kind in (RequestValidationError, HTTPException, IngleError, Exception):
+        app.add_exception_handler(kind, mistake.respond_to_any)
     app.add_middleware(BodyLimit)
     app.include_router(openai_chat.router(rack))
     app.include_router(openai_models.router(rack))
@@ -62,10 +59,8 @@ class BodyLimit:
             return dict(message)
 
         if said.isdigit() and int(said) > MAX_BODY_BYTES:
-            body = openai_error.error_object(
-                f"a body has at most {MAX_BODY_BYTES} bytes, but got {int(said)}",
-                "invalid_request_error",
-            )
-            await JSONResponse(body, 413)(scope, receive, send)
+            rule = f"a body has at most {MAX_BODY_BYTES} bytes, but got {int(said)}"
+            refused = mistake.respond(scope["path"], HTTPException(413, rule))
+            await refused(scope, receive, send)
             return
         await self._app(scope, counted, send)

@@ -1,0 +1,71 @@
+"""Owns what a mistake comes to over HTTP: a status and words, in no dialect yet.
+
+It does not know routes, nor how any API writes an error.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from ingle.errors import IngleError, ModelNotFoundError, UnreachableError
+from ingle.runtime import BusyError, DeadlineError
+
+_SHOWN = 80  # characters of a value that is wrong
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """message: for a person. where: the field that is wrong, if one is. code: for programs."""
+
+    status: int
+    message: str
+    where: str | None = None
+    code: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """What to answer to whatever a request has met."""
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return Refusal(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    if isinstance(error, BusyError):
+        return _overloaded(str(error), error.retry_after_s)
+    if isinstance(error, DeadlineError):
+        return Refusal(504, str(error), code="timeout")
+    if isinstance(error, ModelNotFoundError):
+        return Refusal(404, str(error), "model", "model_not_found")
+    if isinstance(error, UnreachableError):
+        return Refusal(502, str(error))
+    if isinstance(error, IngleError):
+        code = "context_length_exceeded" if _too_long(error) else None
+        return Refusal(400, str(error), error.where, code)
+    if isinstance(error, MemoryError):
+        return _overloaded("the server has no memory left for this request", 1.0)
+    return Refusal(500, "the server met a bug of its own; its log says more")
+
+
+def _overloaded(message: str, wait_s: float) -> Refusal:
+    headers = {"Retry-After": str(max(1, math.ceil(wait_s)))}
+    return Refusal(503, message, code="overloaded", headers=headers)
+
+
+def _invalid(error: RequestValidationError) -> Refusal:
+    """The first field that is wrong."""
+    first: dict[str, Any] = error.errors()[0]
+    if first["type"] == "json_invalid":
+        said = f"[body] the body must be JSON, but got an error at character {first['loc'][-1]}."
+        return Refusal(400, said)
+    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    rule, got = str(first["msg"]).lower(), repr(first.get("input"))[:_SHOWN]
+    return Refusal(400, f"[{where or 'body'}] {rule}, but got {got}.", where or None)
+
+
+def _too_long(error: IngleError) -> bool:
+    return error.where == "prompt" and "tokens, but got" in error.rule
