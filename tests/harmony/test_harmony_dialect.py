@@ -14,6 +14,7 @@ from ingle.llm import harmony_dialect
 from ingle.llm.dialect import Wishes
 from ingle.llm.harmony_dialect import ConversationDates, HarmonyDialect, speaks_harmony
 from ingle.llm.harmony_reader import HarmonyReader
+from ingle.llm.piece import CallBegun, CallText, Place, parts_of
 from ingle.llm.reader import Reply
 from ingle.tokenizer import o200k_harmony
 
@@ -31,7 +32,7 @@ def read(text: str, ended: bool = True, **options: Any) -> tuple[list[tuple[str,
     reader = HarmonyReader(**options)
     parts = [part for token_id in encode(text) for part in reader.feed(token_id)]
     joined: list[tuple[str, bool]] = []
-    for part in [*parts, *reader.finish(ended)]:
+    for part in parts_of([*parts, *reader.finish(ended)]):
         if joined and joined[-1][1] == part.is_reasoning:
             joined[-1] = (joined[-1][0] + part.text, part.is_reasoning)
         else:
@@ -69,6 +70,24 @@ def test_a_call_is_told_and_goes_on_as_it_was_said() -> None:
         '<|message|>{"a": 1}<|call|><|start|>functions.f to=assistant<|channel|>commentary'
         "<|message|>r<|end|><|start|>assistant"
     )
+
+
+def test_a_call_is_told_while_it_is_written() -> None:
+    call = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a": 1}'
+    reader = HarmonyReader((), True, 3, id_prefix="call_x_")
+    places, pieces = [], []
+    for token_id in encode(THOUGHT + call):
+        pieces += reader.feed(token_id)
+        places.append(reader.place)
+    pieces += reader.finish()
+    begun = pieces.index(CallBegun(0, "call_x_3", "f"))
+    assert parts_of(pieces[:begun]) == pieces[:begun] and begun < len(pieces) - 2
+    rest = pieces[begun + 1 :]
+    assert all(isinstance(one, CallText) and one.index == 0 for one in rest)
+    assert "".join(one.text for one in rest if isinstance(one, CallText)) == '{"a": 1}'
+    assert reader.reply().tool_calls[0].id == "call_x_3"
+    assert places.count(Place.REASONING) == len(encode("Hm."))
+    assert Place.ANSWER not in places
 
 
 def test_a_call_cut_off_is_told_so() -> None:

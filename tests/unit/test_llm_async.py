@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from ingle import LLM
 from ingle.errors import IngleError
 from ingle.llm import AsyncStream, Completion
+from ingle.runtime import Terms
 
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 6}
 TINY = Path(__file__).parent.parent / "golden" / "tiny_gpt_oss" / "hf"
@@ -211,3 +213,46 @@ def test_a_model_closes_with_an_answer_on_its_way(tmp_path: Path) -> None:
             stream.cancel()
 
     asyncio.run(ask())
+
+
+def test_a_prompt_is_scored_as_its_logits_say(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one step or in many, alone or beside others; an answer may follow."""
+    ids = [(7 * i * i + 3) % 256 for i in range(40)]
+    logits = llm.logits(ids).astype(np.float64)
+    expected = logits - logits.max(axis=1, keepdims=True)
+    expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
+    plain = llm.generate(llm.decode(ids[:3]), **GREEDY)
+
+    async def ask(count: int) -> list[Completion]:
+        options = {"temperature": 0, "max_tokens": count, "prompt_logprobs": 3}
+        streams = [llm.awaited_continuation(ids, options, Terms(buffer=64)) for _ in range(2)]
+        streams.append(llm.awaited_continuation(llm.decode(ids[:3]), GREEDY, Terms(buffer=64)))
+        return [await stream.whole() for stream in streams]
+
+    for most_bytes, count in ((1 << 20, 0), (4 * llm.engine.model.vocab_size * 7, 2)):
+        monkeypatch.setattr("ingle.runtime.task._SCORED_BYTES", most_bytes)
+        *scored, other = asyncio.run(ask(count))
+        assert same(other, plain)
+        for one in scored:
+            assert one.usage.completion_tokens == len(one.token_ids) == count
+            assert one.prompt_logprobs is not None and one.finish_reason == "length"
+            assert [found.token_id for found in one.prompt_logprobs] == ids[1:]
+            for row, found in zip(expected, one.prompt_logprobs, strict=False):
+                assert found.logprob == pytest.approx(row[found.token_id], abs=1e-6)
+                best = np.argsort(-row, kind="stable")[:3].tolist()
+                assert [alternative.token_id for alternative in found.top] == best
+
+
+def test_scoring_alone_needs_to_be_asked_for(llm: LLM) -> None:
+    with pytest.raises(IngleError, match="max_tokens must be 1 or more, but got 0"):
+        llm.generate("a", max_tokens=0)
+    with pytest.raises(IngleError, match="prompt_logprobs must be"):
+        llm.generate("a", prompt_logprobs=21)
+    (one,) = llm.generate([[5]], max_tokens=0, prompt_logprobs=0)
+    assert one.prompt_logprobs == () and one.text == ""
+
+
+def test_prompts_are_counted_and_texts_are_ids(llm: LLM) -> None:
+    turns = [{"role": "user", "content": "x" * 500}]
+    assert llm.count_prompt(turns, {}) == len("user: \n") + 500  # more than the context holds
+    assert llm.decode(llm.encode("grüße")) == "grüße"

@@ -64,6 +64,7 @@ def test_every_option_has_its_place() -> None:
         "stop": "end",
         "stop_ids": [17],
         "logprobs": 18,
+        "prompt_logprobs": 17,
         "num_experts_per_tok": 19,
     }
     assert {*values, "format"} == GenerateOptions.__annotations__.keys()

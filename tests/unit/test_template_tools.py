@@ -21,6 +21,9 @@ from ingle.chat.tools.written import CallScanner, check_template, grammar_source
 from ingle.errors import IngleError, UnsupportedError
 from ingle.llm.constraint import allowance, template_constraint
 from ingle.llm.dialect import TemplateDialect, Wishes
+from ingle.llm.piece import CallBegun, CallText
+from ingle.llm.piece import Place as ReplyPlace
+from ingle.llm.reader import TextReader
 from ingle.tokenizer import Tokenizer, from_gguf_metadata
 
 TEMPLATES = json.loads(
@@ -224,3 +227,16 @@ def test_lark_of_calls_is_compiled() -> None:
         for marks in (None, (260, 261)):
             grammar = Grammar.trusted_lark(grammar_source(choice, marks))
             GrammarConstraint(GrammarVocabulary.of(WORDS), grammar).mask()
+
+
+def test_a_call_in_text_is_told_once_it_is_whole() -> None:
+    made = tokenizer()
+    reader = TextReader(made, (), False, CallScanner(id_prefix="call_x_"))
+    pieces, places = [], []
+    for token_id in made.encode_with_specials(f"<think>\nA\n</think>\n\n{SAID}"):
+        pieces += reader.feed(token_id)
+        places.append(reader.place)
+    pieces += reader.finish()
+    assert pieces[-2:] == [CallBegun(0, "call_x_0", "weather"), CallText(0, '{"city": "Rome"}')]
+    assert places[:5] == [ReplyPlace.REASONING] * 5  # both marks, and what is between
+    assert places[-1] is ReplyPlace.ANSWER

@@ -9,6 +9,7 @@ from typing import Self
 
 from ingle.llm.completion import Completion
 from ingle.llm.feed import Feed, Items
+from ingle.llm.piece import Piece
 from ingle.llm.reasoning import Part, ReasoningSplitter
 from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
@@ -32,21 +33,30 @@ class AsyncStream:
 
     async def __anext__(self) -> str:
         while True:
-            part = await self._part()
-            if not part.is_reasoning:
-                return part.text
+            piece = await self._piece()
+            if isinstance(piece, Part) and not piece.is_reasoning:
+                return piece.text
 
     async def parts(self) -> AsyncIterator[Part]:
         """Pieces of text and of reasoning, each said to be one or the other; instead of pieces."""
+        async for piece in self.pieces():
+            if isinstance(piece, Part):
+                yield piece
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """All that a reply is told in: `parts`, calls as they are written, log-probabilities."""
         splitter = None
         if isinstance(self._stream, Stream) and not self._stream.tells_reasoning:
             splitter = ReasoningSplitter(self._stream.opens_in_reasoning)
         while True:
             try:
-                part = await self._part()
+                piece = await self._piece()
             except StopAsyncIteration:
                 break
-            for told in [part] if splitter is None else splitter.feed(part.text):
+            if splitter is None or not isinstance(piece, Part):
+                yield piece
+                continue
+            for told in splitter.feed(piece.text):
                 yield told
         for told in [] if splitter is None else splitter.finish():
             yield told
@@ -90,13 +100,13 @@ class AsyncStream:
                 pass
         return self.completion
 
-    async def _part(self) -> Part:
+    async def _piece(self) -> Piece:
         if self._ended:
             raise StopAsyncIteration
         if self._items.empty():
             self._feed.caught_up()
         item = await self._items.get()
-        if isinstance(item, Part):
+        if item is not None and not isinstance(item, BaseException):
             return item
         self._ended = True
         self._items.put_nowait(None)  # whoever else waits must see the end too

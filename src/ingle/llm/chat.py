@@ -28,7 +28,8 @@ Start = Callable[[Prepared], Stream]
 class Chat:
     """A conversation to be answered in a dialect.
 
-    own: the options of `ChatOptions` alone; options: those of any generation, in force.
+    own: the options of `ChatOptions` alone; options: those of any generation, in force. id_prefix:
+    of the ids of calls.
     """
 
     dialect: Dialect
@@ -36,9 +37,21 @@ class Chat:
     own: Mapping[str, Any]
     options: Mapping[str, Any]
     start: Start
+    id_prefix: str = "call_"
 
     def reply(self) -> Stream | ToolLoop:
         """The answer, begun; with tools that can be run, the loop. Raises IngleError."""
+        told, wishes = self._told()
+        choice = wishes.choice
+        return told._stream(wishes, ()) if choice is None else told._loop(wishes, choice)
+
+    def prompt(self) -> list[int]:
+        """The ids that would be answered. Raises IngleError."""
+        told, wishes = self._told()
+        return self.dialect.prepare(told.turns, wishes).ids
+
+    def _told(self) -> tuple[Chat, Wishes]:
+        """The chat with its style's instructions, and all that is wished of the reply."""
         choice, style = self._choice(), self._style()
         wishes = Wishes(
             self.own.get("reasoning"),
@@ -48,9 +61,9 @@ class Chat:
             answer_format(self.options.get("format")) if style is None else style.format,
             self.options.get("max_tokens"),
             stop_strings(self.options.get("stop")),
+            id_prefix=self.id_prefix,
         )
-        told = self if style is None else replace(self, turns=_told(self.turns, style))
-        return told._stream(wishes, ()) if choice is None else told._loop(wishes, choice)
+        return self if style is None else replace(self, turns=_told(self.turns, style)), wishes
 
     def _loop(self, wishes: Wishes, choice: ToolChoice) -> ToolLoop:
         from ingle.chat.tools import Toolbox

@@ -16,11 +16,15 @@ if TYPE_CHECKING:  # with formats alone: their library loads slowly
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens counted; `cached_tokens` of the prompt needed no computing."""
+    """Tokens counted; `cached_tokens` of the prompt needed no computing.
+
+    reasoning_tokens: of the completion, those of its reasoning's text.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -81,7 +85,8 @@ class Completion:
     without the reasoning, which is told as `reasoning`. tool_calls: what the model wants called.
     messages: what a conversation goes on with. cut_call: a call was begun and not finished.
     repairs: how often which rule put the model's format right. constraint_cost: what holding the
-    answer to a format cost.
+    answer to a format cost. prompt_logprobs: of the prompt's tokens from the second on, if asked
+    for.
     """
 
     text: str
@@ -97,6 +102,7 @@ class Completion:
     cut_call: bool = False
     repairs: Mapping[str, int] = field(default_factory=dict)
     constraint_cost: Cost | None = None
+    prompt_logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 def _text(tokenizer: Tokenizer, token_id: int) -> str:

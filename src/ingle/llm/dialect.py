@@ -31,6 +31,7 @@ class Wishes:
     """What a chat asks for besides its messages; see `ChatOptions`.
 
     choice: None where there are no tools at all. num_calls: how many were made in this chat.
+    id_prefix: what the ids of calls begin with, before their number.
     """
 
     reasoning: str | bool | None = None
@@ -41,6 +42,7 @@ class Wishes:
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
     num_calls: int = 0
+    id_prefix: str = "call_"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _scanner(wishes: Wishes) -> CallScanner | None:
         return None
     from ingle.chat.tools.written import CallScanner
 
-    return CallScanner(wishes.num_calls)
+    return CallScanner(wishes.num_calls, wishes.id_prefix)
 
 
 def _as_template_message(turn: Message | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,12 +14,12 @@ from concurrent.futures import Executor
 from typing import Protocol
 from weakref import WeakKeyDictionary, ref
 
-from ingle.llm.reasoning import Part
+from ingle.llm.piece import Piece
 from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
 from ingle.runtime import EngineLoop, Terms
 
-Item = Part | BaseException | None  # None: the end
+Item = Piece | BaseException | None  # None: the end
 Items = asyncio.Queue[Item]
 
 
@@ -69,9 +69,9 @@ class EngineFeed:
             self._hand_out(self._stream.end())
             self._items.put_nowait(error)
 
-    def _hand_out(self, parts: Iterable[Part]) -> None:
-        for part in parts:
-            self._items.put_nowait(part)
+    def _hand_out(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self._items.put_nowait(piece)
 
 
 class WorkerFeed:

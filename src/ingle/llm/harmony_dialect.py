@@ -49,7 +49,7 @@ class HarmonyDialect:
         opened = [CHANNEL, *o200k_harmony().encode(FINAL), MESSAGE] if opens else []
         ids = render_conversation(Conversation(said), settings) + opened
         calls = wishes.choice is not None and bool(wishes.choice.declared)
-        reader = HarmonyReader(wishes.stops, calls, wishes.num_calls, opened)
+        reader = HarmonyReader(wishes.stops, calls, wishes.num_calls, opened, wishes.id_prefix)
         return Prepared(ids, reader, harmony_constraint(wishes, reasons, tuple(opened)))
 
     def _settings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -307,9 +308,42 @@ class LLM:
     def awaited_reply(
         self, messages: Messages, options: Mapping[str, Any], terms: Terms
     ) -> AsyncStream:
-        """`achat` for servers: a stream on terms of its own. Raises IngleError, BusyError."""
-        made = self._reply(messages, options)
+        """`achat` for servers: a stream on terms of its own. Raises IngleError, BusyError.
+
+        Calls are not made, and their ids are like no others.
+        """
+        made = self._chat(messages, options, f"call_{secrets.token_hex(8)}_").reply()
         return self._awaited(made.reply if isinstance(made, ToolLoop) else made, terms)
+
+    def awaited_continuation(
+        self, prompt: str | Sequence[int], options: Mapping[str, Any], terms: Terms
+    ) -> AsyncStream:
+        """`agenerate` for servers. prompt: text, or ids (see `encode`) that are taken as they are.
+
+        Raises IngleError, BusyError.
+        """
+        (made,) = self._continuations([prompt], options)
+        return self._awaited(made, terms)
+
+    def encode(self, text: str, with_specials: bool = False, begin: bool = False) -> list[int]:
+        """Ids of a text. with_specials: the texts of special tokens are these tokens.
+
+        begin: after the model's beginning token, if it wants one and the text does not have it.
+        """
+        ids = (self.tokenizer.encode_with_specials if with_specials else self.tokenizer.encode)(
+            text
+        )
+        bos = self.tokenizer.bos_id
+        wants_bos = begin and self.tokenizer.add_bos and bos is not None and ids[:1] != [bos]
+        return [bos, *ids] if wants_bos and bos is not None else ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens written out. Raises IngleError for ids that are none."""
+        return self.tokenizer.decode(ids)
+
+    def count_prompt(self, messages: Messages, options: Mapping[str, Any]) -> int:
+        """Tokens of the prompt that `chat` would answer, though it be too long."""
+        return len(self._chat(messages, options).prompt())
 
     def warm_history(
         self, messages: Sequence[Message | Mapping[str, Any]], options: Mapping[str, Any]
@@ -360,7 +394,7 @@ class LLM:
         stops = stop_strings(self._options(wishes).get("stop"))
         return [
             self._stream(
-                self._prompt_ids(text),
+                self._prompt_ids(text) if isinstance(text, str) else _ids(text),
                 wishes,
                 TextReader(self.tokenizer, stops),
                 held_to(self.tokenizer, wish),
@@ -368,21 +402,24 @@ class LLM:
             for text in prompts
         ]
 
-    def _prompt_ids(self, text: Any) -> list[int]:
-        if not isinstance(text, str):
-            raise IngleError("prompt", f"prompt must be text, but got {text!r:.60}")
+    def _prompt_ids(self, text: str) -> list[int]:
         ids = self.tokenizer.encode(text)
         bos = self.tokenizer.bos_id
         return [bos, *ids] if self.tokenizer.add_bos and bos is not None else ids
 
     def _reply(self, messages: Messages, options: Mapping[str, Any]) -> Stream | ToolLoop:
+        return self._chat(messages, options).reply()
+
+    def _chat(
+        self, messages: Messages, options: Mapping[str, Any], id_prefix: str = "call_"
+    ) -> Chat:
         turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         wishes, own = given_chat(options)
 
         def start(ready: Prepared) -> Stream:
             return self._stream(ready.ids, wishes, ready.reader, ready.constraint)
 
-        return Chat(self._dialect, turns, own, self._options(wishes), start).reply()
+        return Chat(self._dialect, turns, own, self._options(wishes), start, id_prefix)
 
     @property
     def _dialect(self) -> Dialect:
@@ -429,6 +466,12 @@ def turn_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """The special tokens at which a turn of a conversation begins, as far as they are known."""
     found = (tokenizer.special_tokens.get(text) for text in _TURNS)
     return frozenset(i for i in found if i is not None)
+
+
+def _ids(prompt: Any) -> list[int]:
+    if not isinstance(prompt, list | tuple) or not all(type(i) is int for i in prompt):
+        raise IngleError("prompt", f"prompt must be text or ids, but got {prompt!r:.60}")
+    return list(prompt)
 
 
 def _check_no_stream(stream: bool) -> None:

@@ -26,7 +26,8 @@ class GenerateOptions(TypedDict, total=False):
 
     preset: "creative", "code" or "precise" (`ingle.runtime.presets`), over which single options
     win. stop: strings that end the answer and are left out of it. stop_ids: token ids that do,
-    besides the model's own. logprobs: report log-probabilities with so many alternatives (0..20).
+    besides the model's own. logprobs: report log-probabilities with so many alternatives (0..20);
+    prompt_logprobs: those of the prompt too, and max_tokens may then be 0.
     num_experts_per_tok: experts each token goes to, in a mixture of experts. format: what the
     answer is held to, from "json" to a schema, a regular expression or a grammar (`AnswerFormat`).
     """
@@ -46,6 +47,7 @@ class GenerateOptions(TypedDict, total=False):
     stop: str | Sequence[str] | None
     stop_ids: Collection[int] | None
     logprobs: int | None
+    prompt_logprobs: int | None
     num_experts_per_tok: int | None
     format: Any
 
@@ -146,6 +148,7 @@ def request(
         logprobs=options.get("logprobs"),
         num_experts_per_tok=options.get("num_experts_per_tok"),
         constraint=constraint,
+        prompt_logprobs=options.get("prompt_logprobs"),
     )
 
 

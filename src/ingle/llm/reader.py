@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ingle.chat.message import Message, ToolCall
-from ingle.llm.reasoning import Part, split_reasoning
+from ingle.llm.piece import CallBegun, CallText, Piece, Place
+from ingle.llm.reasoning import Part, ReasoningSplitter, split_reasoning
 from ingle.llm.stop import StopScanner
 from ingle.tokenizer import Tokenizer
 
@@ -40,16 +41,18 @@ class Reader(Protocol):
     """Takes ids one by one. stopped: the text itself asked for the end (a stop string).
 
     tells_reasoning: parts say what is reasoning; else it is still in the text, between tags.
+    place: what the last id was part of.
     """
 
     stopped: bool
     tells_reasoning: bool
+    place: Place
 
-    def feed(self, token_id: int) -> list[Part]:
-        """The parts that are certain now."""
+    def feed(self, token_id: int) -> list[Piece]:
+        """The pieces that are certain now."""
 
-    def finish(self, ended: bool = True) -> list[Part]:
-        """The parts that were held back, at the end. ended: by the model, and not cut off."""
+    def finish(self, ended: bool = True) -> list[Piece]:
+        """The pieces that were held back, at the end. ended: by the model, and not cut off."""
 
     def reply(self) -> Reply:
         """The whole, after `finish`, or of what was fed before the answer was cancelled."""
@@ -76,19 +79,27 @@ class TextReader:
         self._decoder = tokenizer.decoder(skip_special=True)
         self._stops, self._calls, self._inside = StopScanner(stops), calls, inside
         self._text = ""
+        self._num_told = 0  # calls that pieces have told of
+        self._thoughts = None if inside is None else ReasoningSplitter(inside)
+        self.place = Place.ANSWER
 
-    def feed(self, token_id: int) -> list[Part]:
+    def feed(self, token_id: int) -> list[Piece]:
         known = token_id < self._tokenizer.vocab_size  # a model may have more rows than words
         piece, self.stopped = self._stops.feed(self._decoder.feed(token_id) if known else "")
+        if self._thoughts is not None:
+            inside = self._thoughts.inside
+            self._thoughts.feed(piece)
+            thinks = inside or self._thoughts.inside
+            self.place = Place.REASONING if thinks else Place.ANSWER
         return self._shown(piece)
 
-    def finish(self, ended: bool = True) -> list[Part]:
+    def finish(self, ended: bool = True) -> list[Piece]:
         held = ""
         if not self.stopped:
             held, self.stopped = self._stops.feed(self._decoder.finish())
             held += "" if self.stopped else self._stops.finish()
-        parts = self._shown(held)
-        return parts if self._calls is None else [*parts, *self._parts(self._calls.finish())]
+        pieces = self._shown(held)
+        return pieces if self._calls is None else [*pieces, *self._parts(self._calls.finish())]
 
     def reply(self) -> Reply:
         reasoning, answer = "", self._text
@@ -99,9 +110,19 @@ class TextReader:
         said = Message("assistant", answer, tool_calls=calls, reasoning=reasoning or None)
         return Reply(self._text, answer, reasoning, calls, (said,), cut)
 
-    def _shown(self, piece: str) -> list[Part]:
-        return self._parts(piece if self._calls is None else self._calls.feed(piece))
+    def _shown(self, piece: str) -> list[Piece]:
+        if self._calls is None:
+            return self._parts(piece)
+        return [*self._parts(self._calls.feed(piece)), *self._new_calls(self._calls.found)]
 
-    def _parts(self, text: str) -> list[Part]:
+    def _new_calls(self, found: Sequence[ToolCall]) -> list[Piece]:
+        """Calls are told of once they are whole: their names need not come first."""
+        told, self._num_told = self._num_told, len(found)
+        pieces: list[Piece] = []
+        for index, call in enumerate(found[told:], told):
+            pieces += [CallBegun(index, call.id or "", call.name), CallText(index, call.arguments)]
+        return pieces
+
+    def _parts(self, text: str) -> list[Piece]:
         self._text += text
         return [Part(text, False)] if text else []

@@ -71,6 +71,11 @@ class ReasoningSplitter:
         self._state = "inside" if inside else "before"
         self._at_start = True  # of the reasoning, or of the answer after it
 
+    @property
+    def inside(self) -> bool:
+        """Whether what comes next is reasoning, as far as is known."""
+        return self._state == "inside"
+
     def feed(self, piece: str) -> list[Part]:
         """The parts that are now certain."""
         self._held += piece

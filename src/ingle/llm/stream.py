@@ -8,6 +8,7 @@ from time import perf_counter
 
 from ingle.errors import IngleError
 from ingle.llm.completion import Completion, Timings, TokenLogprob, Usage
+from ingle.llm.piece import Piece, Place, parts_of
 from ingle.llm.reader import Reader
 from ingle.llm.reasoning import Part, ReasoningSplitter
 from ingle.runtime import Engine, FinishReason, Progress, Request
@@ -40,7 +41,8 @@ class Stream:
         self._completion: Completion | None = None
         self._started = perf_counter()
         self._first_token_s = 0.0
-        self._parts = self._run(engine, request)
+        self._num_reasoning = 0  # ids of reasoning
+        self._pieces = self._run(engine, request)
         self.opens_in_reasoning = False
         """Whether the prompt itself opened the model's reasoning, as some chat templates do."""
 
@@ -49,14 +51,15 @@ class Stream:
 
     def __next__(self) -> str:
         while True:
-            part = next(self._parts)
-            if not part.is_reasoning:
-                return part.text
+            piece = next(self._pieces)
+            if isinstance(piece, Part) and not piece.is_reasoning:
+                return piece.text
 
     def parts(self) -> Iterator[Part]:
         """Pieces of text and of reasoning, each said to be one or the other; instead of pieces."""
         if self._reader.tells_reasoning:
-            yield from self._parts
+            for told in self._pieces:
+                yield from parts_of([told])
             return
         splitter = ReasoningSplitter(self.opens_in_reasoning)
         for piece in self:
@@ -81,21 +84,25 @@ class Stream:
         """
         self._cancelled = True
         with contextlib.suppress(ValueError):  # the generator is running
-            self._parts.close()
+            self._pieces.close()
             self._finish(FinishReason.CANCELLED)
 
-    def feed(self, token: int) -> Sequence[Part]:
-        """The parts that are certain with the next token; for who is told of tokens by others."""
+    def feed(self, token: int) -> Sequence[Piece]:
+        """The pieces that are certain with the next token; for who is told of tokens by others."""
         if not self._ids:
             self._first_token_s = perf_counter() - self._started
         self._ids.append(token)
-        parts = self._reader.feed(token)
-        return () if self._cancelled else parts
+        pieces, place = self._reader.feed(token), self._reader.place
+        self._num_reasoning += place is Place.REASONING
+        if self._wants_logprobs and place is Place.ANSWER:
+            found = self._progress.logprobs[len(self._ids) - 1]
+            pieces = [TokenLogprob.of(found, self._tokenizer), *pieces]
+        return () if self._cancelled else pieces
 
-    def end(self) -> Sequence[Part]:
-        """The last parts, after `feed` was told of all tokens; `completion` is ready."""
+    def end(self) -> Sequence[Piece]:
+        """The last pieces, after `feed` was told of all tokens; `completion` is ready."""
         reason = self._progress.finish_reason
-        parts: Sequence[Part] = ()
+        parts: Sequence[Piece] = ()
         if self._cancelled and not self.stopped:
             reason = FinishReason.CANCELLED
         else:
@@ -136,14 +143,14 @@ class Stream:
             )
         return self._completion
 
-    def _run(self, engine: Engine, request: Request) -> Generator[Part, None, None]:
+    def _run(self, engine: Engine, request: Request) -> Generator[Piece, None, None]:
         try:
             self._finish((yield from self._generate(engine, request)))
         except GeneratorExit:  # `completion` is ready before anybody sees the end
             self._finish(FinishReason.CANCELLED)
             raise
 
-    def _generate(self, engine: Engine, request: Request) -> Generator[Part, None, FinishReason]:
+    def _generate(self, engine: Engine, request: Request) -> Generator[Piece, None, FinishReason]:
         self._started = perf_counter()
         for token in engine.generate(request, self._progress):
             yield from self.feed(token)
@@ -163,7 +170,7 @@ class Stream:
             reply.text,
             tuple(self._ids),
             "tool_calls" if called else str(reason),
-            Usage(p.prompt_tokens, p.completion_tokens, p.cached_tokens),
+            Usage(p.prompt_tokens, p.completion_tokens, p.cached_tokens, self._num_reasoning),
             Timings.of(p, self._load_s, self._first_token_s),
             self._logprobs() if self._wants_logprobs else None,
             reply.answer,
@@ -173,6 +180,14 @@ class Stream:
             reply.cut_call,
             reply.repairs,
             getattr(self._request.constraint, "cost", None),
+            self._prompt_logprobs(),
+        )
+
+    def _prompt_logprobs(self) -> tuple[TokenLogprob, ...] | None:
+        if self._request.prompt_logprobs is None:
+            return None
+        return tuple(
+            TokenLogprob.of(one, self._tokenizer) for one in self._progress.prompt_logprobs
         )
 
     def _logprobs(self) -> tuple[TokenLogprob, ...]:

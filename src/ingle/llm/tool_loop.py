@@ -100,9 +100,10 @@ class ToolLoop:
         every = [*self._past, last]
         first = every[0].usage
         count = sum(one.usage.completion_tokens for one in every)
+        reasoning = sum(one.usage.reasoning_tokens for one in every)
         return replace(
             last,
-            usage=Usage(first.prompt_tokens, count, first.cached_tokens),
+            usage=Usage(first.prompt_tokens, count, first.cached_tokens, reasoning),
             timings=_together(every),
             messages=(*self._said, *last.messages),
             constraint_cost=_cost(every),

@@ -100,7 +100,8 @@ class Engine:
             turns = (i for i, token in enumerate(request.prompt_ids) if token in self.turn_ids)
             terms = replace(terms, boundaries=tuple(turns))
         # A prompt that fills the context has one token, which is never computed, as its answer.
-        return Generation(request, progress, max(1, limit), self.model.vocab_size, terms)
+        limit = max(limit, 0 if request.max_tokens == 0 else 1)
+        return Generation(request, progress, limit, self.model.vocab_size, terms)
 
     def put(self, task: Task) -> None:
         """A task in the line. Raises BusyError when too many wait."""

@@ -78,7 +78,8 @@ class Request:
     """A prompt and how to continue it.
 
     max_tokens None: until a stop id or the context's end. logprobs: that many alternatives are
-    reported with each token's log-probability, 0 the token's alone, None nothing.
+    reported with each token's log-probability, 0 the token's alone, None nothing. prompt_logprobs:
+    the same for the prompt's tokens after the first; max_tokens may then be 0.
     num_experts_per_tok None: as many as the model was made for. constraint: what the answer may
     say, from its first token on; it is used up by one generation.
     """
@@ -90,15 +91,20 @@ class Request:
     logprobs: int | None = None
     num_experts_per_tok: int | None = None
     constraint: TokenConstraint | None = None
+    prompt_logprobs: int | None = None
 
     def __post_init__(self) -> None:
         if not len(self.prompt_ids):
             raise IngleError("prompt", "prompt must be at least one token, but got an empty prompt")
         if self.max_tokens is not None:
-            _check("max_tokens", self.max_tokens, Integral, lambda n: n >= 1, "1 or more")
-        if self.logprobs is not None:
-            rule = f"a whole number from 0 to {MAX_LOGPROBS}"
-            _check("logprobs", self.logprobs, Integral, lambda n: 0 <= n <= MAX_LOGPROBS, rule)
+            least = 1 if self.prompt_logprobs is None else 0
+            _check(
+                "max_tokens", self.max_tokens, Integral, lambda n: n >= least, f"{least} or more"
+            )
+        for name in ("logprobs", "prompt_logprobs"):
+            if getattr(self, name) is not None:
+                rule = f"a whole number from 0 to {MAX_LOGPROBS}"
+                _check(name, getattr(self, name), Integral, lambda n: 0 <= n <= MAX_LOGPROBS, rule)
         if self.num_experts_per_tok is not None:
             experts = self.num_experts_per_tok
             _check("num_experts_per_tok", experts, Integral, lambda n: n >= 1, "1 or more")

@@ -179,7 +179,8 @@ class Scheduler:
             return decodes
         chosen = min(prompts, key=lambda task: (-task.terms.priority, task.last_run))
         room = self._chunk_tokens(bool(decodes), chosen.idle) - len(decodes)
-        return [*decodes, (chosen, min(chosen.pending, max(1, room)))]
+        count = min(chosen.pending, max(1, room), chosen.most_rows or chosen.pending)
+        return [*decodes, (chosen, count)]
 
     def _chunk_tokens(self, beside_decodes: bool, idle: bool) -> int:
         """Tokens of a step: all that the pages allow, unless somebody would wait for its end."""

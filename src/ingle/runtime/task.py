@@ -19,6 +19,7 @@ from ingle.runtime.request import FinishReason, Request
 from ingle.runtime.sampling import Sampler
 from ingle.runtime.terms import Terms
 
+_SCORED_BYTES = 64 << 20  # of logits in one step, of a prompt whose tokens are scored
 SNAPSHOT_TOKENS = 512  # a long prompt can be resumed at every such place
 _BOUNDARIES = 8  # of a prompt: the first, and the last ones
 
@@ -35,6 +36,7 @@ class Progress:
     decode_s: float = 0.0
     finish_reason: FinishReason = FinishReason.CANCELLED
     logprobs: list[TokenLogprobs] = field(default_factory=list)  # of the tokens handed out
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)  # from the second token on
 
 
 class Task:
@@ -42,6 +44,7 @@ class Task:
 
     reuses = True  # may begin behind a prefix that is at hand
     idle = False  # runs only when nobody waits
+    most_rows: int | None = None  # tokens of a step at most, where logits of each are wanted
 
     def __init__(self, ids: Sequence[int], num_experts_per_tok: int | None, terms: Terms) -> None:
         self.ids = list(ids)
@@ -135,6 +138,9 @@ class Generation(Task):
         self._vocab_size = vocab_size
         self._sampler: Sampler | None = None  # made when it begins: it takes 8 bytes per word
         self._in_prompt = True
+        if request.prompt_logprobs is not None:
+            self.reuses = False  # what is at hand has no logits
+            self.most_rows = max(1, _SCORED_BYTES // (4 * vocab_size))
 
     @property
     def most_tokens(self) -> int:
@@ -151,8 +157,13 @@ class Generation(Task):
         return self.progress.completion_tokens
 
     def rows(self, count: int) -> range:
-        """The last, once everything known is computed."""
-        return range(count - 1, count) if count == self.pending else range(0)
+        """The last, once everything known is computed; of a prompt to be scored, each."""
+        draws = count == self.pending and self._limit > 0
+        if not self._num_unscored:
+            return range(count - 1, count) if draws else range(0)
+        first = max(len(self.progress.prompt_logprobs) - self.computed, 0)
+        end = count if draws else min(count, len(self.request.prompt_ids) - 1 - self.computed)
+        return range(first, max(first, end))
 
     def started(self, cached_tokens: int) -> None:
         """Counts what was at hand of the prompt."""
@@ -162,12 +173,17 @@ class Generation(Task):
             self._sampler = Sampler(wish.sampling, self._vocab_size, ids, wish.constraint)
 
     def accept(self, logits: NDArray[np.float32], count: int) -> None:
-        """Draws the next token where the last one's logits are there."""
+        """Scores what is to be; draws the next token where the last one's logits are there."""
+        first = self.computed + self.rows(count).start
         super().accept(logits, count)
         self._in_prompt = not self._num_said
         self.progress.computed_tokens = min(self.computed, self.progress.prompt_tokens)
-        if len(logits):
-            self._say(logits[0])
+        if self._num_unscored:
+            self._score(logits, first)
+        if self._limit == 0 and not self.pending:
+            self.progress.finish_reason, self.done = FinishReason.LENGTH, True
+        elif len(logits) and not self.pending:
+            self._say(logits[-1])
 
     def spent(self, seconds: float) -> None:
         """The step in which the first token was drawn belongs to the prompt."""
@@ -175,6 +191,21 @@ class Generation(Task):
             self.progress.prompt_s += seconds
         else:
             self.progress.decode_s += seconds
+
+    @property
+    def _num_unscored(self) -> int:
+        """Tokens of the prompt whose probabilities are still to be told."""
+        if self.request.prompt_logprobs is None:
+            return 0
+        return len(self.request.prompt_ids) - 1 - len(self.progress.prompt_logprobs)
+
+    def _score(self, logits: NDArray[np.float32], first: int) -> None:
+        """The prompt's tokens after the positions `first` ... that the rows are of."""
+        count = self.request.prompt_logprobs
+        assert count is not None
+        for place, row in enumerate(logits[: self._num_unscored], first + 1):
+            found = token_logprobs(row, self.ids[place], count)
+            self.progress.prompt_logprobs.append(found)
 
     def _say(self, logits: NDArray[np.float32]) -> None:
         """The next token, and those that a constraint makes follow it: they run as one chunk."""

@@ -31,6 +31,20 @@ class Answering(Protocol):
     ) -> AsyncStream:
         """A chat answered. Raises IngleError, BusyError."""
 
+    def awaited_continuation(
+        self, prompt: str | Sequence[int], options: Mapping[str, Any], terms: Terms
+    ) -> AsyncStream:
+        """Text or ids continued, no template applied. Raises IngleError, BusyError."""
+
+    def encode(self, text: str, with_specials: bool = False, begin: bool = False) -> list[int]:
+        """Ids of a text. begin: after the model's beginning token, if it wants one."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+
+    def count_prompt(self, messages: Messages, options: Mapping[str, Any]) -> int:
+        """Tokens of a chat's prompt, without computing anything."""
+
     def warm_history(self, messages: Messages, options: Mapping[str, Any]) -> None:
         """Compute what the next turn of a chat will begin with, once there is time."""
 

@@ -52,11 +52,11 @@ class CallScanner:
     is passed on as text. cut: the text ended within a call.
     """
 
-    def __init__(self, first_id: int = 0) -> None:
+    def __init__(self, first_id: int = 0, id_prefix: str = "call_") -> None:
         self.found: list[ToolCall] = []
         self.cut = False
         self._held = ""
-        self._first_id = first_id
+        self._first_id, self._id_prefix = first_id, id_prefix
 
     def feed(self, piece: str) -> str:
         """The text that is certainly no call."""
@@ -88,7 +88,7 @@ class CallScanner:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return f"{OPEN}{body}{CLOSE}"
         written = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        call_id = f"call_{self._first_id + len(self.found)}"
+        call_id = f"{self._id_prefix}{self._first_id + len(self.found)}"
         self.found.append(ToolCall(str(name), written, call_id))
         return ""
 
