@@ -150,7 +150,7 @@ def _yes(value: str, where: str) -> bool:
     return words[value.lower()]
 
 
-def _seconds(value: str, where: str) -> float:
+def parse_seconds(value: str, where: str) -> float:
     """``5m``, ``1h30m``, ``300`` (seconds); a negative one never ends (infinity), as in Ollama."""
     bare = value.strip().removeprefix("-")
     parts = _DURATION.findall(bare)
@@ -191,9 +191,16 @@ SETTINGS = (
     Setting(
         "keep_alive",
         ("INGLE_KEEP_ALIVE", "OLLAMA_KEEP_ALIVE"),
-        _seconds,
+        parse_seconds,
         "5m",
         "seconds the server keeps an idle model loaded",
+    ),
+    Setting(
+        "origins",
+        ("INGLE_ORIGINS", "OLLAMA_ORIGINS"),
+        _text,
+        None,
+        "origins of web pages that may ask the server, with commas between",
     ),
     Setting(
         "offline",

@@ -42,6 +42,11 @@ def huggingface_cache() -> Path:
     return folder(os.path.expandvars(cache), "HF_HUB_CACHE")
 
 
+def api_key() -> str | None:
+    """A key of the server's, ``INGLE_API_KEY``: it opens it, and commands that ask it carry it."""
+    return text("INGLE_API_KEY")
+
+
 def forced_isa() -> str | None:
     """Instruction set forced by ``INGLE_CPU`` (generic, avx2, avx512vnni ...), or None."""
     return text("INGLE_CPU")

@@ -215,7 +215,7 @@ def test_bodies_that_are_no_request(ask: Callable[..., Any], body: bytes) -> Non
 
 
 def test_a_body_that_is_too_large(ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingle.serve.app.MAX_BODY_BYTES", 100)
+    monkeypatch.setattr("ingle.serve.body.MAX_BYTES", 100)
 
     async def run() -> list[int]:
         async def pieces() -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,45 @@ def test_what_a_killed_writer_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "m" / "abc.kv.123.tmp").write_bytes(b"half")
     closed(opened(tmp_path))
     assert list((tmp_path / "m").iterdir()) == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from ingle.runtime.prefix_file import PageHeader, write_page
+from ingle.runtime.prefix_store import _digest
+folder = Path(sys.argv[1])
+made = np.arange(1 << 18, dtype=np.float32)
+arrays = [(made.reshape(1, 64, 64, 64), made.reshape(1, 64, 64, 64))]
+for i in range(1 << 30):
+    tokens = tuple(range(i, i + 64))
+    write_page(folder / f"{_digest('', tokens)}.kv", PageHeader("m", "", tokens, (0,)), arrays)
+    print(i, flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_whole_pages(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    command = [sys.executable, "-c", WRITER, str(folder)]
+    for delay_s in (0.0, 0.003, 0.007, 0.013, 0.02):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            for _ in range(3):
+                child.stdout.readline()
+            time.sleep(delay_s)
+            child.kill()
+    halves = list(folder.glob("*.tmp"))
+    whole = files(folder)
+    with caplog.at_level(logging.WARNING):
+        PrefixStore(tmp_path, 1 << 30, "m").close()
+    assert len(whole) >= 3 and files(folder) == whole and not list(folder.glob("*.tmp"))
+    assert caplog.text.count("cleared away") == len(halves)
+    for path in whole:
+        prefix_file.read_page(path, prefix_file.read_header(path), [(1, 64, 64)])
 
 
 def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:

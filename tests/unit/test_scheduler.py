@@ -68,8 +68,13 @@ class Serving(RuleBasedStateMachine):
         sequences=st.integers(1, 3),
         chunk=st.sampled_from([16, 64, 100]),
         cache=st.sampled_from([0, 20_000]),
+        ahead=st.sampled_from([1, 40, 512]),
     )
-    def open(self, windows: tuple[int, ...], sequences: int, chunk: int, cache: int) -> None:
+    def open(
+        self, windows: tuple[int, ...], sequences: int, chunk: int, cache: int, ahead: int
+    ) -> None:
+        self.usual_ahead = scheduler_module._AHEAD_TOKENS
+        scheduler_module._AHEAD_TOKENS = ahead
         before, engine_module.CHUNK_TOKENS = engine_module.CHUNK_TOKENS, chunk
         self.windows = windows
         self.engine, self.backend = make(windows, sequences, cache_bytes=cache)
@@ -140,6 +145,10 @@ class Serving(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "engine"):
             return
+        self.read_to_the_end()
+        scheduler_module._AHEAD_TOKENS = self.usual_ahead
+
+    def read_to_the_end(self) -> None:
         for _ in range(10_000):  # everybody reads to the end
             for task in self.said:
                 self.read(task, 1000)
@@ -180,6 +189,39 @@ def test_a_long_prompt_delays_running_answers_by_one_chunk(
     together = [batch for batch in backend.batches if len(batch) == 2 and max(batch) > 1]
     # The first such chunk is of a usual size, the others of what the first one's speed allows.
     assert [max(batch) for batch in together] == [127, 31, 31, 31, 31, 31, 18]
+
+
+def test_newcomers_wait_for_the_pages_of_what_comes_soon() -> None:
+    engine, _ = make((0,), sequences=2)
+    room = CONTEXT - 10
+    tasks = [
+        engine.submit(ask([i, *BASE[:9]], room), Progress(10), Terms(buffer=1000)) for i in range(4)
+    ]
+    most = 0
+    while engine.step():
+        most = max(most, len(engine.scheduler.running))
+        check_pages(engine)
+    assert most == 2  # each may say all of its 320 tokens soon, and there are pages for 640
+    for i, task in enumerate(tasks):
+        assert list(task.unread) == answer((0,), [i, *BASE[:9]], room)
+
+
+def test_who_came_last_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_module, "_AHEAD_TOKENS", 64)
+    engine, _ = make((0,), sequences=2)
+    room = CONTEXT - 10
+    tasks = [
+        engine.submit(ask([i, *BASE[:9]], room), Progress(10), Terms(buffer=1000)) for i in range(4)
+    ]
+    seen: list[int] = []
+    while engine.step():
+        seen.append(len(engine.scheduler.running))
+        check_pages(engine)
+        assert tasks[0].done or tasks[0] in engine.scheduler.running
+    assert max(seen) == 4 and min(seen) <= 2
+    for i, task in enumerate(tasks):
+        assert list(task.unread) == answer((0,), [i, *BASE[:9]], room)
+        assert task.progress.completion_tokens == room
 
 
 def test_prompts_take_turns() -> None:

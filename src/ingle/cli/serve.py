@@ -2,81 +2,163 @@
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingle import hub
+from ingle import env, hub
 from ingle.cli.address import split_address
-from ingle.config import get
-from ingle.errors import IngleError
+from ingle.config import get, parse_seconds
 from ingle.llm import LLM
+from ingle.llm.model import DEFAULT_CONTEXT
+from ingle.llm.named import named
+from ingle.plan.anatomy import anatomy
 from ingle.plan.limits import parse_size
+from ingle.plan.memory import MemoryPlan, plan_memory
+from ingle.plan.subject import open_subject
+from ingle.serve.app import Doors
+from ingle.serve.budget import MOST_SEQUENCES, Budget, Demand
+from ingle.serve.keys import Keys, check_key, read_keys
+from ingle.serve.launch import Address
 from ingle.serve.launch import serve as run
+from ingle.serve.origin import Neighbours, own_names
 from ingle.serve.rack import Place, Rack
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How models are loaded. prefix_cache: bytes in RAM; disk: folder and bytes, None for none."""
+class Wish:
+    """What was said on the command line, as it was typed; None: nothing."""
 
-    context: int | None
-    threads: int | None
-    parallel: int
-    prefix_cache: int
-    disk: tuple[Path, int] | None
-
-
-def load(name: str, settings: Settings) -> LLM:
-    """A model ready to be served. Raises IngleError."""
-    model = LLM(
-        name,
-        context=settings.context,
-        threads=settings.threads,
-        parallel=settings.parallel,
-        prefix_cache=settings.prefix_cache,
-    )
-    if settings.disk is not None:
-        model.keep_prefixes(*settings.disk)
-    return model
+    host: str | None = None
+    port: int | None = None
+    context: int | None = None
+    threads: int | None = None
+    memory: str | None = None
+    parallel: int | None = None
+    keep_alive: str | None = None
+    cache_ram: str = "512MiB"
+    cache_dir: Path | None = None
+    cache_size: str = "4GiB"
+    api_keys: Sequence[str] = ()
+    api_key_files: Sequence[Path] = ()
+    no_auth: bool = False
+    cors_origins: Sequence[str] = ()
+    allowed_hosts: Sequence[str] = ()
+    grace: str = "10s"
+    log_prompts: bool = False
 
 
-def serve(
-    models: Sequence[str],
-    host: str | None,
-    port: int | None,
-    context: int | None,
-    parallel: int,
-    cache_ram: str,
-    kept: tuple[Path, str] | None,
-    threads: int | None,
-) -> None:
-    """Load the first model, then serve until Ctrl-C. Raises IngleError.
-
-    kept: folder and size of what prompts began with, across restarts.
-    """
-    names = list(models) or [hub.DEFAULT_MODEL]
-    address, number = split_address(str(get("host")))
-    address, number = host or address, number if port is None else port
-    if address not in _LOOPBACK:
-        rule = f"the server has no keys yet and must stay on this machine, but got {address}"
-        raise IngleError("--host", rule, "--host 127.0.0.1")
-    cache = parse_size(cache_ram, "--cache-ram")
-    disk = None if kept is None else (kept[0], parse_size(kept[1], "--cache-size"))
-    settings = Settings(context, threads, parallel, cache, disk)
-    places = [Place(name, functools.partial(load, name, settings)) for name in dict.fromkeys(names)]
-    for place in places:
-        hub.resolve(place.name)  # fetched now, and not while a client waits
-    places[0].model = places[0].load()
+def serve(models: Sequence[str], wish: Wish) -> None:
+    """Load the first model, then serve until Ctrl-C. Raises IngleError."""
+    address = _address(wish)
+    address.check()
+    put_up = _maker(wish)
+    names = list(dict.fromkeys(models)) or [hub.DEFAULT_MODEL]
+    for name in names:
+        hub.resolve(name)  # fetched now, and not while a client waits
+    places = [put_up(name) for name in names]
+    budget = Budget(None if wish.memory is None else parse_size(wish.memory, "--memory"))
+    rack = Rack(places, budget, _keep_s(wish), discover=None if models else _discover(put_up))
+    _log_to_stderr()
+    asyncio.run(_preload(rack, places[0].name))
 
     def ready(url: str) -> None:
         print(f"serving {', '.join(p.name for p in places)} at {url}", file=sys.stderr)
-        print(f"OpenAI: {url}/v1   Ctrl-C ends", file=sys.stderr, flush=True)
+        print(f"OpenAI: {url}/v1   API: {url}/docs   Ctrl-C ends", file=sys.stderr, flush=True)
 
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    run(Rack(places), address, number, ready)
+    run(rack, address, ready)
+
+
+async def _preload(rack: Rack, name: str) -> None:
+    await rack.model(name)
+
+
+def _maker(wish: Wish) -> Callable[[str], Place]:
+    """Makes places as was wished. Raises IngleError."""
+    cache_bytes = parse_size(wish.cache_ram, "--cache-ram")
+    disk = None
+    if wish.cache_dir is not None:
+        disk = wish.cache_dir, parse_size(wish.cache_size, "--cache-size")
+
+    def put_up(name: str) -> Place:
+        demand = Demand(
+            planner(name, wish.context),
+            MOST_SEQUENCES if wish.parallel is None else wish.parallel,
+            cache_bytes,
+        )
+        return Place(_shown(name), lambda: load(name, wish, demand, disk), demand=demand)
+
+    return put_up
+
+
+def load(name: str, wish: Wish, demand: Demand, disk: tuple[Path, int] | None) -> LLM:
+    """A model ready to be served, in the memory it was granted. Raises IngleError."""
+    model = LLM(
+        name,
+        context=wish.context,
+        threads=wish.threads,
+        parallel=demand.granted.batch if demand.granted else 1,
+        prefix_cache=demand.cache,
+    )
+    if disk is not None:
+        model.keep_prefixes(*disk)
+    return model
+
+
+def planner(name: str, context: int | None) -> Callable[[int], MemoryPlan]:
+    """The plan of a model by sequences; its file is looked at when first asked."""
+    known: dict[int, MemoryPlan] = {}
+
+    def plan(sequences: int) -> MemoryPlan:
+        if sequences not in known:
+            model = anatomy(open_subject(str(hub.resolve(name))))
+            own = context or named(hub.settings(name)).context
+            tokens = own or min(DEFAULT_CONTEXT, model.max_context_tokens)
+            known[sequences] = plan_memory(model, tokens, sequences)
+        return known[sequences]
+
+    return plan
+
+
+def _discover(put_up: Callable[[str], Place]) -> Callable[[str], Place | None]:
+    """Whatever lies on this machine may be asked for by its name; paths may not."""
+    return lambda name: put_up(name) if hub.is_here(name) else None
+
+
+def _shown(name: str) -> str:
+    """A model's name for clients: a file's is its own, without where it lies."""
+    if hub.is_known(name) or not Path(name).expanduser().exists():
+        return name
+    return Path(name).resolve().name.removesuffix(".gguf").removesuffix(".safetensors")
+
+
+def _address(wish: Wish) -> Address:
+    host, port = split_address(str(get("host")))
+    given = [check_key(key, "--api-key") for key in wish.api_keys]
+    for path in wish.api_key_files:
+        given += read_keys(path)
+    own = env.api_key()
+    keys = Keys([*given, *([check_key(own, "INGLE_API_KEY")] if own else [])])
+    hosts = None if keys else {*own_names(), *wish.allowed_hosts}
+    origins = [*wish.cors_origins, *str(get("origins") or "").split(",")]
+    return Address(
+        wish.host or host,
+        port if wish.port is None else wish.port,
+        Doors(keys, Neighbours.of(origins, hosts), wish.log_prompts),
+        parse_seconds(wish.grace, "--grace"),
+        wish.no_auth,
+    )
+
+
+def _keep_s(wish: Wish) -> float:
+    if wish.keep_alive is not None:
+        return parse_seconds(wish.keep_alive, "--keep-alive")
+    return float(get("keep_alive"))
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("ingle").setLevel(logging.INFO)

@@ -6,6 +6,7 @@ import http.client
 import json
 from typing import Any
 
+from ingle import env
 from ingle.cli.address import split_address
 from ingle.config import get
 from ingle.errors import IngleError
@@ -19,7 +20,10 @@ def ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str,
     try:
         connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
         data = None if body is None else json.dumps(body)
-        connection.request(method, path, data, {"Content-Type": "application/json"})
+        key = env.api_key()
+        headers = {"Content-Type": "application/json"}
+        headers |= {"Authorization": f"Bearer {key}"} if key else {}
+        connection.request(method, path, data, headers)
         response = connection.getresponse()
         answer = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError):
@@ -29,5 +33,6 @@ def ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str,
     if response.status != 200 or not isinstance(answer, dict):
         said = answer.get("error", {}).get("message") if isinstance(answer, dict) else None
         rule = f"the server must agree, but got: {said or response.status}"
-        raise IngleError("server", str(rule).splitlines()[0].rstrip("."))
+        hint = "INGLE_API_KEY is the key that is sent" if response.status == 401 else ""
+        raise IngleError("server", str(rule).splitlines()[0].rstrip("."), hint)
     return answer

@@ -17,20 +17,37 @@ app = typer.Typer()
 def serve(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL...]", help="Names or paths; smollm2:135m if left out."),
+        typer.Argument(
+            metavar="[MODEL...]",
+            help="Names or paths; if left out, smollm2:135m, and any model that is here.",
+        ),
     ] = None,
     host: Annotated[
-        str | None, typer.Option(metavar="HOST", help="Address to listen at; 127.0.0.1.")
+        str | None,
+        typer.Option(metavar="HOST", help="Address to listen at; 127.0.0.1."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(metavar="PORT", min=0, max=65535, help="11434; 0: any free one.")
+        int | None,
+        typer.Option(metavar="PORT", min=0, max=65535, help="11434; 0: any free one."),
     ] = None,
     context: Annotated[
-        int | None, typer.Option(metavar="TOKENS", help="That a prompt and its answer may have.")
+        int | None,
+        typer.Option(metavar="TOKENS", min=1, help="That a prompt and its answer may have."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="For all models; nine tenths of what is there."),
     ] = None,
     parallel: Annotated[
-        int, typer.Option(metavar="N", help="Full contexts that memory is taken for.")
-    ] = 4,
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=64, help="Full contexts at most; 8, if memory has room."
+        ),
+    ] = None,
+    keep_alive: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="That an idle model stays loaded: 5m, 0, -1 for ever."),
+    ] = None,
     cache_ram: Annotated[
         str, typer.Option(metavar="SIZE", help="More memory for prompts that begin alike.")
     ] = "512MiB",
@@ -41,14 +58,63 @@ def serve(
         str, typer.Option(metavar="SIZE", help="Of DIR, at most, for each model.")
     ] = "4GiB",
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="CPU threads; every usable core.")
+        int | None, typer.Option(metavar="N", min=1, help="CPU threads; every usable core.")
     ] = None,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY", help="Lets in who sends it; may be repeated. INGLE_API_KEY is one too."
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Keys, one a line."),
+    ] = None,
+    no_auth: Annotated[
+        bool,
+        typer.Option("--no-auth", help="Let everybody in who reaches the address."),
+    ] = False,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="Web pages that may ask, beside this machine's own; * for all."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="One more name of this server's."),
+    ] = None,
+    grace: Annotated[
+        str, typer.Option(metavar="TIME", help="That running answers get at the end.")
+    ] = "10s",
+    log_prompts: Annotated[
+        bool, typer.Option("--log-prompts", help="Write requests to the log, prompts and all.")
+    ] = False,
 ) -> None:
-    """Serve models to clients of OpenAI's API, many at once."""
+    """Serve models to clients of OpenAI's, Ollama's and Anthropic's APIs, many at once."""
+    from ingle.cli.serve import Wish
     from ingle.cli.serve import serve as run
 
-    kept = None if cache_dir is None else (cache_dir, cache_size)
-    run(models or [], host, port, context, parallel, cache_ram, kept, threads)
+    wish = Wish(
+        host=host,
+        port=port,
+        context=context,
+        threads=threads,
+        memory=memory,
+        parallel=parallel,
+        keep_alive=keep_alive,
+        cache_ram=cache_ram,
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        api_keys=api_key or [],
+        api_key_files=api_key_file or [],
+        no_auth=no_auth,
+        cors_origins=cors_origin or [],
+        allowed_hosts=allow_host or [],
+        grace=grace,
+        log_prompts=log_prompts,
+    )
+    run(models or [], wish)
 
 
 @app.command()

@@ -6,10 +6,11 @@ is inside them (``formats``) nor who asked (``llm``, ``cli``). Progress goes to 
 
 from __future__ import annotations
 
+from ingle.hub.alias import also_called
 from ingle.hub.creation import copy, create, modelfile_text, settings
 from ingle.hub.inventory import Listing, listing, remove
 from ingle.hub.names import is_known, is_model_word, locate, pull, resolve
-from ingle.hub.place import Found, find
+from ingle.hub.place import Found, find, is_here
 from ingle.hub.registry import DEFAULT_MODEL, Entry
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "Entry",
     "Found",
     "Listing",
+    "also_called",
     "copy",
     "create",
     "find",
+    "is_here",
     "is_known",
     "is_model_word",
     "listing",

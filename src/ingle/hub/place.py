@@ -49,6 +49,14 @@ def find(name: str) -> Found | None:
     return found or _ollama(name)
 
 
+def is_here(name: str) -> bool:
+    """Whether `name`, which is no path, is a model that can be opened without fetching.
+
+    Raises FileFormatError for a damaged manifest.
+    """
+    return bool(bases(name)) or find(name) is not None
+
+
 def base_of(name: str) -> manifest.Manifest | None:
     """The manifest of a model that was created or copied, not fetched; None for others."""
     found = manifest.read(name) or manifest.read(registry.full_name(name))

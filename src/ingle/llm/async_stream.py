@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ from ingle.llm.piece import Piece
 from ingle.llm.reasoning import Part, ReasoningSplitter
 from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
+from ingle.runtime import Progress
 
 
 class AsyncStream:
@@ -93,6 +95,16 @@ class AsyncStream:
         """The whole answer; IngleError before the end."""
         return self._stream.completion
 
+    @property
+    def finished(self) -> bool:
+        """Whether `completion` is ready."""
+        return self._stream.finished
+
+    @property
+    def progress(self) -> Progress | None:
+        """Counts and times so far; None for a chat that runs tools."""
+        return self._stream.progress if isinstance(self._stream, Stream) else None
+
     async def whole(self) -> Completion:
         """The answer once it is complete. A task cancelled meanwhile ends the generation."""
         async with self:
@@ -113,3 +125,7 @@ class AsyncStream:
         if item is not None:
             raise item
         raise StopAsyncIteration
+
+
+witness: ContextVar[Callable[[AsyncStream], None] | None] = ContextVar("witness", default=None)
+"""Told of every stream that is begun in its context, by the thread that begins it."""

@@ -19,7 +19,7 @@ from ingle import __version__, hub
 from ingle.backends import make_backend
 from ingle.chat.message import Message
 from ingle.errors import IngleError, UnsupportedError
-from ingle.llm.async_stream import AsyncStream
+from ingle.llm.async_stream import AsyncStream, witness
 from ingle.llm.chat import Chat
 from ingle.llm.completion import Completion
 from ingle.llm.constraint import answer_format, held_to
@@ -37,7 +37,7 @@ from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
 from ingle.models import load_model
 from ingle.ops import TokenConstraint
-from ingle.runtime import Engine, EngineLoop, PrefixStore, Terms, common_prefix, fingerprint
+from ingle.runtime import Engine, EngineLoop, Meter, PrefixStore, Terms, common_prefix, fingerprint
 from ingle.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 4096
@@ -131,6 +131,7 @@ class LLM:
         self.engine.turn_ids = turn_ids(self.tokenizer)
         self._arithmetic = (backend, emulate, exact, num_experts_per_tok, __version__)
         self._prefixes: PrefixStore | None = None
+        self._meter: Meter | None = None
         self._running: WeakSet[AsyncStream] = WeakSet()
         self.load_s = perf_counter() - started
 
@@ -298,7 +299,7 @@ class LLM:
     @cached_property
     def _loop(self) -> EngineLoop:
         """The one thread on which awaited answers are computed, together."""
-        return EngineLoop(self.engine)
+        return EngineLoop(self.engine, self._meter)
 
     @cached_property
     def _worker(self) -> ThreadPoolExecutor:
@@ -372,9 +373,19 @@ class LLM:
         self._prefixes = PrefixStore(folder, limit_bytes, fingerprint(files, settings))
         self.engine.keep_prefixes(self._prefixes)
 
+    def measure(self, meter: Meter) -> None:
+        """Has `meter` told what is computed for those who await; before the first of them."""
+        self._meter = meter
+
+    def cut_short(self) -> None:
+        """Ends every answer that is awaited; who awaits it gets a `ClosingError`."""
+        if "_loop" in self.__dict__:
+            self._loop.cut_short()
+
     def status(self) -> Mapping[str, Any]:
         """What is running, waiting and kept."""
-        return {**self.engine.status(), "kernels": self.kernels, "load_s": self.load_s}
+        disk = {} if self._prefixes is None else {"prefix_disk_bytes": self._prefixes.nbytes}
+        return {**self.engine.status(), **disk, "kernels": self.kernels, "load_s": self.load_s}
 
     def _awaited(self, stream: Stream | ToolLoop, terms: Terms = _AWAITED) -> AsyncStream:
         def feed(items: Items) -> Feed:
@@ -384,6 +395,9 @@ class LLM:
 
         made = AsyncStream(stream, feed)
         self._running.add(made)
+        tell = witness.get()
+        if tell is not None:
+            tell(made)
         return made
 
     def _continuations(self, prompt: Any, options: Mapping[str, Any]) -> list[Stream]:

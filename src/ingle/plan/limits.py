@@ -43,6 +43,14 @@ def memory_limit(root: Path = Path("/")) -> MemoryLimit:
     return min(found, key=lambda limit: limit.nbytes or 0, default=MemoryLimit(None, "unknown"))
 
 
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Bytes that could be taken now without swapping; None where the system does not tell.
+
+    root: where `proc` lies.
+    """
+    return _meminfo(root, "MemAvailable")
+
+
 def parse_size(text: str, where: str) -> int:
     """Bytes of `8GiB`, `16 GB`, `500M` or a plain number; IngleError naming `where`."""
     match = _SIZE.fullmatch(text.strip()[:40])
@@ -53,13 +61,18 @@ def parse_size(text: str, where: str) -> int:
     return round(float(match[1]) * (_BINARY[unit] if match[3] and unit else _UNITS[unit]))
 
 
-def _machine_bytes(root: Path) -> int | None:
+def _meminfo(root: Path, wanted: str) -> int | None:
     for line in _text(root / "proc/meminfo").splitlines():
         name, _, value = line.partition(":")
-        if name == "MemTotal" and value.split()[:1] and value.split()[0].isdigit():
+        if name == wanted and value.split()[:1] and value.split()[0].isdigit():
             return int(value.split()[0]) * 1024
-    if root != Path("/"):
-        return None
+    return None
+
+
+def _machine_bytes(root: Path) -> int | None:
+    found = _meminfo(root, "MemTotal")
+    if found is not None or root != Path("/"):
+        return found
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows

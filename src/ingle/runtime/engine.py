@@ -150,6 +150,7 @@ class Engine:
             "context": self.context_tokens,
             "running": len(scheduler.running),
             "waiting": len(scheduler.line),
+            "max_waiting": scheduler.max_waiting,
             "kv_bytes": self.store.nbytes,
             "prefix_pages": len(self.index),
         }

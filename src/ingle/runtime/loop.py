@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from threading import Event, Thread
-from time import monotonic, sleep
+from time import monotonic, perf_counter, sleep
 
 from ingle.errors import IngleError
 from ingle.runtime.engine import Engine
+from ingle.runtime.meter import Meter
 from ingle.runtime.request import Request
 from ingle.runtime.task import Generation, Progress, Task, Warming
-from ingle.runtime.terms import USUAL, BusyError, Terms
+from ingle.runtime.terms import USUAL, BusyError, ClosingError, Terms
 
 _LOOK_S = 0.1  # between looks for deadlines while no task wants to run
 _WARMINGS = 16  # prefixes that may wait to be computed
@@ -25,14 +27,27 @@ _SAVE_S = 10.0  # at most, at the end, for prefixes that are not on disk yet
 Listener = Callable[[list[int], bool, BaseException | None], None]
 
 
-class EngineLoop:
-    """Computes as long as anything wants to run. Any thread may call; it calls the listeners."""
+@dataclass
+class _Heard:
+    """Who hears of a generation. last: when it was asked for, then when it last said something."""
 
-    def __init__(self, engine: Engine) -> None:
+    listener: Listener
+    last: float = field(default_factory=perf_counter)
+    said: bool = False
+
+
+class EngineLoop:
+    """Computes as long as anything wants to run. Any thread may call; it calls the listeners.
+
+    meter: told what is computed.
+    """
+
+    def __init__(self, engine: Engine, meter: Meter | None = None) -> None:
         self._engine = engine
+        self._meter = meter
         self._orders: deque[Callable[[], None]] = deque()
         self._wake = Event()
-        self._live: dict[Generation, Listener] = {}
+        self._live: dict[Generation, _Heard] = {}
         self._warmings: deque[Warming] = deque(maxlen=_WARMINGS)
         self._coming = 0  # submitted and not in the line yet
         self._closed = False
@@ -51,7 +66,8 @@ class EngineLoop:
             rule = f"at most {scheduler.max_waiting} requests may wait, but got one more"
             raise BusyError(rule, scheduler.expected_wait_s())
         self._coming += 1
-        self._order(lambda: self._begin(task, listener))
+        heard = _Heard(listener)
+        self._order(lambda: self._begin(task, heard))
         return task
 
     def warm(self, ids: list[int]) -> None:
@@ -71,6 +87,10 @@ class EngineLoop:
         task.num_read = count
         self._wake.set()
 
+    def cut_short(self) -> None:
+        """Ends every task that was submitted; its listener hears of a `ClosingError`."""
+        self._order(self._cut)
+
     def close(self) -> None:
         """Ends every task and the thread."""
         self._closed = True
@@ -81,10 +101,16 @@ class EngineLoop:
         self._orders.append(call)
         self._wake.set()
 
-    def _begin(self, task: Generation, listener: Listener) -> None:
+    def _begin(self, task: Generation, heard: _Heard) -> None:
         self._coming -= 1
-        self._live[task] = listener
+        self._live[task] = heard
         self._submit(task)
+
+    def _cut(self) -> None:
+        for task in self._live:
+            if not task.done:
+                self._engine.cancel(task)
+                task.error = ClosingError()
 
     def _submit(self, task: Task) -> None:
         try:
@@ -96,7 +122,7 @@ class EngineLoop:
         while not self._closed:
             self._wake.clear()
             self._obey()
-            advanced = self._engine.step()
+            advanced = self._step()
             self._deliver()
             if not advanced and not self._orders and not self._use_idle_time():
                 self._wake.wait(self._pause_s())
@@ -105,6 +131,14 @@ class EngineLoop:
             self._engine.cancel(task)
         self._deliver()
         self._save()
+
+    def _step(self) -> bool:
+        began, scheduler = perf_counter(), self._engine.scheduler
+        advanced = self._engine.step()
+        if advanced and self._meter is not None:
+            sequences, tokens = scheduler.last_batch
+            self._meter.stepped(sequences, tokens, perf_counter() - began)
+        return advanced
 
     def _use_idle_time(self) -> bool:
         """Begins something that nobody waits for; False if there is nothing."""
@@ -128,10 +162,23 @@ class EngineLoop:
             self._orders.popleft()()
 
     def _deliver(self) -> None:
-        for task, listener in list(self._live.items()):
+        now = perf_counter()
+        for task, heard in list(self._live.items()):
             tokens = list(task.unread)
             task.unread.clear()
+            if tokens and self._meter is not None:
+                self._tell(self._meter, heard, len(tokens), now)
             if tokens or task.done:
-                listener(tokens, task.done, task.error)
+                heard.listener(tokens, task.done, task.error)
             if task.done:
                 del self._live[task]
+                if self._meter is not None:
+                    self._meter.ended(task.progress, task.error)
+
+    def _tell(self, meter: Meter, heard: _Heard, count: int, now: float) -> None:
+        """Of tokens that came; those that came with the first one came at once."""
+        if heard.said:
+            meter.more_tokens(count, now - heard.last)
+        else:
+            meter.first_token(now - heard.last)
+        heard.last, heard.said = now, True

@@ -110,6 +110,13 @@ class PageTable:
         """Pages of a group that this sequence holds."""
         return self._end[group] - self._first[group]
 
+    def num_held_after(self, group: int, start: int, count: int) -> int:
+        """The same, once positions [start, start + count) are writable; count 0: as it is now."""
+        if not count:
+            return self.num_held(group)
+        first = max(self._first[group], visible_pages(self._groups[group].window, start)[0])
+        return max(self._end[group], (start + count - 1) // PAGE_TOKENS + 1) - first
+
     def adopt(self, pages: Sequence[Sequence[int]], position: int) -> None:
         """Start, empty so far, at `position` behind `pages` of others: per index, one per group."""
         for g, group in enumerate(self._groups):

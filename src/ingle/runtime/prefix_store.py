@@ -190,6 +190,7 @@ class PrefixStore:
         files = [path for path in self.folder.iterdir() if path.is_file()]
         for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
             if path.suffix == ".tmp":
+                _log.warning("a prefix that was not written to its end was cleared away")
                 path.unlink(missing_ok=True)
             if path.suffix != _SUFFIX:
                 continue

@@ -2,8 +2,9 @@
 
 A step packs one row for each sequence that decodes and at most one chunk of one prompt (Agrawal et
 al. 2023, Sarathi), so a long prompt delays running answers by one chunk and no more. A task comes
-in when the pages it may come to need are there; one whose reader is behind may be sent back to the
-line, with its pages left to the prefix index. Logits are the same bits whoever shares the step.
+in when there are pages for what it has and the next part of its answer. Who came last goes back to
+the line when pages run out, and so may one whose reader is behind; what they have computed is left
+to the prefix index. Logits are the same bits whoever shares the step.
 
 It runs on one thread at a time and does not know who that is.
 """
@@ -24,8 +25,11 @@ from ingle.runtime.prefix_store import PrefixStore
 from ingle.runtime.task import SNAPSHOT_TOKENS, Task
 from ingle.runtime.terms import BusyError, DeadlineError
 
-DELAY_S = 0.25  # that a chunk of a prompt may add to a step of those who decode
+DELAY_S = 0.25  # that a chunk of a prompt may add to a step of those who decode, at most:
+_DELAY_STEPS = 1.5  # as much as so many steps without one take,
+_LEAST_DELAY_S = 0.03  # but not less
 _LEAST_CHUNK = 32
+_AHEAD_TOKENS = 512  # of an answer that there must be pages for when a task comes in
 _IDLE_CHUNK = 128  # of work that nobody waits for: newcomers wait for the end of the step
 
 Share = tuple[Task, int]  # how many of its pending tokens run in a step
@@ -48,13 +52,16 @@ class Scheduler:
         self.max_running, self.max_waiting = max_running, max_waiting
         self.store: PrefixStore | None = None  # prefixes on disk
         self.running: list[Task] = []
+        self.last_batch = (0, 0)  # sequences and tokens of the last step
         self.line = Line()
         self._parked: list[Task] = []  # sent back while their readers are behind
         self._model, self._backend, self._pool = model, backend, pool
         self._windows = any(group.window for group in pool.store.layout.groups)
         self._clock = clock
         self._steps = 0
+        self._starts = 0  # tasks that came in
         self._task_s = 0.0  # that tasks have run, averaged over the last few
+        self._decode_s = 0.0  # that a step of decodes alone takes, averaged over the last few
         self._chunk_token_s = 0.0  # seconds that a token of a chunk takes, as last seen
 
     def submit(self, task: Task) -> None:
@@ -83,10 +90,11 @@ class Scheduler:
         """Runs one batch; False if nothing wants to run."""
         self._drop_late()
         self._admit()
-        shares = self._choose()
+        shares = self._afford(self._choose())
         if not shares:
             return False
         self._steps += 1
+        self.last_batch = len(shares), sum(count for _, count in shares)
         began = self._clock()
         try:
             logits = self._forward(shares)
@@ -124,7 +132,7 @@ class Scheduler:
             self._start(first)
 
     def _fits(self, task: Task) -> bool:
-        """Whether the pages that all may come to need are there, shared ones counted twice."""
+        """Whether the pages that all will need for a while are there, shared ones counted twice."""
         if len(self.running) >= self.max_running:
             return False
         tasks = [*self.running, task]
@@ -134,7 +142,32 @@ class Scheduler:
         )
 
     def _need(self, task: Task, group: int) -> int:
-        return min(-(-task.most_tokens // PAGE_TOKENS), self._pool.store.shares[group])
+        tokens = min(task.most_tokens, len(task.ids) + _AHEAD_TOKENS)
+        return min(-(-tokens // PAGE_TOKENS), self._pool.store.shares[group])
+
+    def _afford(self, shares: list[Share]) -> list[Share]:
+        """The shares that there are pages for: who came last makes room for the others."""
+        while not self._affordable(shares):
+            last = max(self.running, key=lambda one: (one.idle, -one.terms.priority, one.place))
+            shares = [share for share in shares if share[0] is not last]
+            self._retire(last)
+            if last.idle:
+                last.end()
+            else:
+                self.line.join(last, again=True)
+        return shares
+
+    def _affordable(self, shares: Sequence[Share]) -> bool:
+        """Whether the pages that all hold after a step are there, shared ones counted twice."""
+        counts = dict(shares)
+        for group in range(len(self._pool.store.shares)):
+            held = 0
+            for task in self.running:
+                assert task.table is not None
+                held += task.table.num_held_after(group, task.computed, counts.get(task, 0))
+            if held > self._pool.num_pages(group):
+                return False
+        return True
 
     def _park_one(self, newcomer: Task) -> bool:
         """Sends back a task that does not want to run, or nobody waits for, if there is one."""
@@ -160,6 +193,8 @@ class Scheduler:
             task.table.adopt(pages, task.computed)
         task.started(task.computed)
         task.began = self._clock()
+        self._starts += 1
+        task.place = task.place or self._starts
         self.running.append(task)
 
     def _choose(self) -> list[Share]:
@@ -189,13 +224,17 @@ class Scheduler:
             return min(most, _IDLE_CHUNK)
         if not beside_decodes or not self._chunk_token_s:
             return most if not beside_decodes else min(most, _IDLE_CHUNK)
-        bearable = int(DELAY_S / self._chunk_token_s) // _LEAST_CHUNK * _LEAST_CHUNK
+        wanted = self._decode_s * _DELAY_STEPS if self._decode_s else DELAY_S
+        delay = min(DELAY_S, max(_LEAST_DELAY_S, wanted))
+        bearable = int(delay / self._chunk_token_s) // _LEAST_CHUNK * _LEAST_CHUNK
         return min(most, max(_LEAST_CHUNK, bearable))
 
     def _note_speed(self, shares: Sequence[Share], seconds: float) -> None:
         _, count = shares[-1]
         if count >= _LEAST_CHUNK:
             self._chunk_token_s = seconds / (count + len(shares) - 1)
+        elif count == 1:
+            self._decode_s += (seconds - self._decode_s) / (8 if self._decode_s else 1)
 
     def _forward(self, shares: Sequence[Share]) -> NDArray[np.float32]:
         for task, count in shares:

@@ -56,6 +56,7 @@ class Task:
         self.error: BaseException | None = None
         self.began = 0.0  # when it came in, by the scheduler's clock
         self.last_run = 0  # step of the scheduler
+        self.place = 0  # among all that came in, by the first time that it did
         self.boundaries = _worth_keeping(terms.boundaries, len(self.ids))
 
     @property
@@ -138,6 +139,7 @@ class Generation(Task):
         self._vocab_size = vocab_size
         self._sampler: Sampler | None = None  # made when it begins: it takes 8 bytes per word
         self._in_prompt = True
+        self.reuses = terms.reuse
         if request.prompt_logprobs is not None:
             self.reuses = False  # what is at hand has no logits
             self.most_rows = max(1, _SCORED_BYTES // (4 * vocab_size))

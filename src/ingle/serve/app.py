@@ -1,66 +1,62 @@
-"""Owns the application: the dialects over one rack of models, and how mistakes are answered."""
+"""Owns the application: the dialects over one rack of models, and who stands before them.
+
+A request passes the journal, the check of its origin, of its key and of its size, in this order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingle import __version__
 from ingle.errors import IngleError
 from ingle.serve import house, mistake, openai_chat, openai_models
+from ingle.serve.body import BodyLimit
+from ingle.serve.house import Life
+from ingle.serve.journal import Journal
+from ingle.serve.keys import KeyCheck, Keys
+from ingle.serve.metrics import Metrics
+from ingle.serve.origin import Neighbours, OriginCheck
 from ingle.serve.rack import Rack
 
-MAX_BODY_BYTES = 32 << 20
+
+@dataclass(frozen=True)
+class Doors:
+    """Who is let in: by key, from which pages. log_prompts: bodies are written to the log."""
+
+    keys: Keys = field(default_factory=Keys)
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    log_prompts: bool = False
 
 
-def create_app(rack: Rack, leave: Callable[[], None] = lambda: None) -> FastAPI:
-    """The application. leave: called when a client asks that the server ends."""
+def create_app(rack: Rack, life: Life | None = None, doors: Doors | None = None) -> FastAPI:
+    """The application. life: ends when a client asks for it; doors: open ones if left out."""
+    life, doors, metrics = life or Life(), doors or Doors(), Metrics(rack)
+    rack.count_with(metrics.meter)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tending = asyncio.create_task(rack.tend())
         yield
+        tending.cancel()
         await rack.close()
 
-    app = FastAPI(title="ingle", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="ingle", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     for kind in (RequestValidationError, HTTPException, IngleError, Exception):
         app.add_exception_handler(kind, mistake.respond_to_any)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit)  # the last one added comes first
+    app.add_middleware(KeyCheck, keys=doors.keys)
+    app.add_middleware(OriginCheck, neighbours=doors.neighbours)
+    app.add_middleware(Journal, told=metrics.note, prompts=doors.log_prompts)
     app.include_router(openai_chat.router(rack))
     app.include_router(openai_models.router(rack))
-    app.include_router(house.router(rack, leave))
+    app.include_router(house.router(rack, life, metrics))
     return app
-
-
-class BodyLimit:
-    """Refuses bodies that say, or turn out, to be too large."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        seen = 0
-
-        async def counted() -> dict[str, object]:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > MAX_BODY_BYTES:
-                raise HTTPException(413, f"a body has at most {MAX_BODY_BYTES} bytes")
-            return dict(message)
-
-        if said.isdigit() and int(said) > MAX_BODY_BYTES:
-            rule = f"a body has at most {MAX_BODY_BYTES} bytes, but got {int(said)}"
-            refused = mistake.respond(scope["path"], HTTPException(413, rule))
-            await refused(scope, receive, send)
-            return
-        await self._app(scope, counted, send)
