@@ -57,17 +57,30 @@ BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> data, int64
     return {std::move(matrix), std::move(data)};
 }
 
+// float16 or float32
+using KvPages = nb::ndarray<nb::ndim<5>, nb::c_contig, nb::device::cpu>;
+
 struct KvArrays {  // (layers, pages, kv_heads, head_dim, 64), (layers, pages, kv_heads, 64, head_dim)
-    Writable<float, 5> keys, values;
+    KvPages keys, values;
     Array<int32_t, 2> page_tables;
 };
 
+KvType kv_type(const KvPages& pages) {
+    const nb::dlpack::dtype found = pages.dtype();
+    const bool is_float = found.code == static_cast<uint8_t>(nb::dlpack::dtype_code::Float) && found.lanes == 1;
+    require(is_float && (found.bits == 16 || found.bits == 32), "keys and values must be float16 or float32");
+    return found.bits == 16 ? KvType::F16 : KvType::F32;
+}
+
 KvGroup kv_group(const KvArrays& a) {
+    const KvType type = kv_type(a.keys);
+    require(kv_type(a.values) == type, "keys and values must be of one type");
     require(a.keys.shape(4) == static_cast<size_t>(kPageTokens), "KV pages hold 64 positions");
     require(a.keys.shape(3) == a.values.shape(4) && a.values.shape(3) == a.keys.shape(4) &&
                 a.keys.size() == a.values.size() && a.keys.shape(0) == a.values.shape(0),
             "keys and values must have matching shapes");
-    return {a.keys.data(), a.values.data(), static_cast<int64_t>(a.keys.shape(0)),
+    return {static_cast<uint8_t*>(a.keys.data()), static_cast<uint8_t*>(a.values.data()), type,
+            static_cast<int64_t>(a.keys.shape(0)),
             static_cast<int64_t>(a.keys.shape(1)),
             static_cast<int64_t>(a.keys.shape(2) * a.keys.shape(3) * a.keys.shape(4)),
             a.page_tables.data(), static_cast<int64_t>(a.page_tables.shape(1))};
@@ -289,7 +302,7 @@ void bind_engine(nb::module_& m) {
         }, "num_heads"_a, "num_kv_heads"_a, "head_dim"_a, "window"_a, "group"_a, "layer"_a, "scale"_a);
 
     nb::class_<KvArrays>(m, "KvArrays", "Pages of one group of layers and the page tables of a batch.")
-        .def("__init__", [](KvArrays* self, Writable<float, 5> keys, Writable<float, 5> values, Array<int32_t, 2> page_tables) {
+        .def("__init__", [](KvArrays* self, KvPages keys, KvPages values, Array<int32_t, 2> page_tables) {
             new (self) KvArrays{std::move(keys), std::move(values), std::move(page_tables)};
         }, "keys"_a, "values"_a, "page_tables"_a);
 

@@ -41,10 +41,20 @@ struct StoreKv : Step {
         const KvGroup& g = batch.groups[s.group];
         const int64_t page = g.page_tables[batch.sequences[r] * g.table_width + position / kPageTokens];
         const int64_t slot = position % kPageTokens;
-        const int64_t offset = (s.layer * g.num_pages + page) * g.page_floats +
+        const int64_t offset = (s.layer * g.num_pages + page) * g.page_values +
                                static_cast<int64_t>(head - s.num_heads) * s.head_dim * kPageTokens;
-        for (int k = 0; k < s.head_dim; ++k) g.keys[offset + k * kPageTokens + slot] = x[k];
-        std::memcpy(g.values + offset + slot * s.head_dim, v, sizeof(float) * s.head_dim);
+        if (g.type == KvType::F32) {
+            auto* keys = reinterpret_cast<float*>(g.keys) + offset + slot;
+            for (int k = 0; k < s.head_dim; ++k) keys[k * kPageTokens] = x[k];
+            std::memcpy(reinterpret_cast<float*>(g.values) + offset + slot * s.head_dim, v,
+                        sizeof(float) * s.head_dim);
+            return;
+        }
+        uint16_t rounded[kMaxHeadDim];
+        f.kernels.round_f16(x, s.head_dim, rounded);
+        auto* keys = reinterpret_cast<uint16_t*>(g.keys) + offset + slot;
+        for (int k = 0; k < s.head_dim; ++k) keys[k * kPageTokens] = rounded[k];
+        f.kernels.round_f16(v, s.head_dim, reinterpret_cast<uint16_t*>(g.values) + offset + slot * s.head_dim);
     }
 };
 
@@ -76,8 +86,9 @@ struct Attend : Step {
         const int heads = s.num_heads / s.num_kv_heads;
         const int64_t width = static_cast<int64_t>(heads) * s.head_dim, first = kv_head * width;
         const KvGroup& g = f.batch.groups[s.group];
-        const int64_t offset = s.layer * g.num_pages * g.page_floats +
-                               static_cast<int64_t>(kv_head) * s.head_dim * kPageTokens;
+        const int64_t bytes = kv_value_bytes(g.type);
+        const int64_t offset = bytes * (s.layer * g.num_pages * g.page_values +
+                                        static_cast<int64_t>(kv_head) * s.head_dim * kPageTokens);
         AttendArgs a;
         a.q = row(qkv, r) + first;
         a.out = row(out, r) + first;
@@ -89,12 +100,12 @@ struct Attend : Step {
         a.pages = g.page_tables + f.batch.sequences[r] * g.table_width;
         a.keys = g.keys + offset;
         a.values = g.values + offset;
-        a.page_stride = g.page_floats;
+        a.page_stride = bytes * g.page_values;
         a.sinks = sinks ? sinks + static_cast<int64_t>(kv_head) * heads : nullptr;
         a.scale = s.scale;
         a.heads = heads;
         a.head_dim = s.head_dim;
-        f.kernels.attend(a);
+        f.kernels.attend[static_cast<int>(g.type)](a);
         if (!quantizes) return;
         for (int64_t i = r; i < r + count; ++i)
             quantize(f.kernels, row(out, i) + first, out, i, first, width);
@@ -118,7 +129,7 @@ struct Quantize : Step {
 void Tape::require_shape(int qkv, const AttentionShape& s) const {
     require(s.num_kv_heads >= 1 && s.num_heads >= 1 && s.num_heads % s.num_kv_heads == 0,
             "query heads must be a multiple of key/value heads");
-    require(s.head_dim >= 16 && s.head_dim <= 256 && s.head_dim % 16 == 0,
+    require(s.head_dim >= 16 && s.head_dim <= kMaxHeadDim && s.head_dim % 16 == 0,
             "head_dim must be a multiple of 16, 16 to 256");
     require(at(qkv).width == (s.num_heads + 2 * s.num_kv_heads) * int64_t{s.head_dim},
             "qkv width must be (heads + 2 kv_heads) * head_dim");

@@ -89,7 +89,7 @@ void Tape::check(const BatchView& b) const {
         require(s.group >= 0 && s.group < static_cast<int>(b.groups.size()), "missing KV group");
         const KvGroup& g = b.groups[s.group];
         require(s.layer >= 0 && s.layer < g.num_layers, "KV group has too few layers");
-        require(g.page_floats == int64_t{s.num_kv_heads} * s.head_dim * kPageTokens,
+        require(g.page_values == int64_t{s.num_kv_heads} * s.head_dim * kPageTokens,
                 "KV pages have another shape than the layer");
         for (int64_t r = 0; r < b.rows; ++r) {
             const int64_t last = b.positions[r] / kPageTokens;

@@ -16,9 +16,10 @@ namespace ingle {
 
 // Keys and values of the layers that share a page table: (layers, pages, kv_heads, ...).
 struct KvGroup {
-    float* keys;
-    float* values;
-    int64_t num_layers, num_pages, page_floats;  // page_floats = kv_heads * head_dim * 64
+    uint8_t* keys;
+    uint8_t* values;
+    KvType type;
+    int64_t num_layers, num_pages, page_values;  // page_values = kv_heads * head_dim * 64
     const int32_t* page_tables;                  // (num_sequences, table_width)
     int64_t table_width;
 };

@@ -10,7 +10,20 @@
 
 constexpr float kMinusInfinity = -__builtin_inff();
 constexpr int kGroupQueries = 8;
-constexpr int kMaxHeadDim = 256;
+
+struct KvF32 {
+    static constexpr int kBytes = 4;
+    INLINE static F load(const uint8_t* p) { return f_load(reinterpret_cast<const float*>(p)); }
+};
+struct KvF16 {
+    static constexpr int kBytes = 2;
+    INLINE static F load(const uint8_t* p) { return f_load_f16(p); }
+};
+
+void round_f16(const float* x, int64_t n, uint16_t* y) {
+    for (int64_t i = 0; i < n; i += 16)
+        f_store_f16(y + i, f_min(f_max(f_load(x + i), f_set1(-65504.0f)), f_set1(65504.0f)));
+}
 
 struct QueryGroup {
     alignas(64) float q[kMaxHeadDim][kGroupQueries];    // transposed
@@ -21,16 +34,16 @@ struct QueryGroup {
     int count;
 };
 
-template <int W>
-INLINE void page_scores(const QueryGroup& g, const AttendArgs& a, const float* keys,
+template <class Kv, int W>
+INLINE void page_scores(const QueryGroup& g, const AttendArgs& a, const uint8_t* keys,
                         float (*scores)[kPageTokens]) {
     for (int half = 0; half < kPageTokens; half += 32) {
         F s[W][2];
 #pragma GCC unroll 8
         for (int i = 0; i < W; ++i) s[i][0] = s[i][1] = f_zero();
         for (int k = 0; k < a.head_dim; ++k) {
-            const F k0 = f_load(keys + k * kPageTokens + half);
-            const F k1 = f_load(keys + k * kPageTokens + half + 16);
+            const uint8_t* key = keys + (k * kPageTokens + half) * Kv::kBytes;
+            const F k0 = Kv::load(key), k1 = Kv::load(key + 16 * Kv::kBytes);
 #pragma GCC unroll 8
             for (int i = 0; i < W; ++i) {
                 const F query = f_set1(g.q[k][i]);
@@ -70,8 +83,8 @@ INLINE float page_weights(float* scores, int lo, int hi, float& so_far, F& total
 }
 
 // Positions [lo, hi): those that some query of the group sees.
-template <int W>
-INLINE void page_values(QueryGroup& g, int head_dim, const float* values, int lo, int hi,
+template <class Kv, int W>
+INLINE void page_values(QueryGroup& g, int head_dim, const uint8_t* values, int lo, int hi,
                         const float (*weights)[kPageTokens], const float* corrections) {
     for (int k = 0; k < head_dim; k += 32) {
         const bool two = k + 16 < head_dim;
@@ -82,8 +95,9 @@ INLINE void page_values(QueryGroup& g, int head_dim, const float* values, int lo
             o[i][1] = f_mul(f_load(g.out[i] + k + 16), f_set1(corrections[i]));
         }
         for (int j = lo; j < hi; ++j) {
-            const F v0 = f_load(values + j * head_dim + k);
-            const F v1 = two ? f_load(values + j * head_dim + k + 16) : f_zero();
+            const uint8_t* value = values + (j * head_dim + k) * Kv::kBytes;
+            const F v0 = Kv::load(value);
+            const F v1 = two ? Kv::load(value + 16 * Kv::kBytes) : f_zero();
 #pragma GCC unroll 8
             for (int i = 0; i < W; ++i) {
                 const F p = f_set1(weights[i][j]);
@@ -99,13 +113,13 @@ INLINE void page_values(QueryGroup& g, int head_dim, const float* values, int lo
     }
 }
 
-template <int W>
-void attend_page(QueryGroup& g, const AttendArgs& a, const float* keys, const float* values,
+template <class Kv, int W>
+void attend_page(QueryGroup& g, const AttendArgs& a, const uint8_t* keys, const uint8_t* values,
                  int64_t start) {
     alignas(64) float scores[W][kPageTokens];
     float corrections[W];
     int from = kPageTokens, to = 0;
-    page_scores<W>(g, a, keys, scores);
+    page_scores<Kv, W>(g, a, keys, scores);
     for (int i = 0; i < W; ++i) {
         const int lo = g.first[i] > start ? static_cast<int>(g.first[i] - start) : 0;
         const int hi = g.last[i] - start < kPageTokens ? static_cast<int>(g.last[i] - start + 1) : kPageTokens;
@@ -118,7 +132,7 @@ void attend_page(QueryGroup& g, const AttendArgs& a, const float* keys, const fl
         from = lo < from ? lo : from;
         to = hi > to ? hi : to;
     }
-    page_values<W>(g, a.head_dim, values, from, to, scores, corrections);
+    page_values<Kv, W>(g, a.head_dim, values, from, to, scores, corrections);
 }
 
 // Queries [first, first + count) of the rows' heads, row after row.
@@ -150,6 +164,7 @@ INLINE void close_group(const QueryGroup& g, const AttendArgs& a, int first) {
     }
 }
 
+template <class Kv>
 void attend(const AttendArgs& a) {
     constexpr int kGroupsTogether = 8;
     QueryGroup groups[kGroupsTogether];
@@ -166,15 +181,15 @@ void attend(const AttendArgs& a) {
         const QueryGroup& end = groups[num_groups - 1];
         for (int64_t page = low / kPageTokens; page <= end.last[end.count - 1] / kPageTokens; ++page) {
             const int64_t offset = a.pages[page] * a.page_stride, start = page * kPageTokens;
-            const float* keys = a.keys + offset;
-            const float* values = a.values + offset;
+            const uint8_t* keys = a.keys + offset;
+            const uint8_t* values = a.values + offset;
             for (int i = 0; i < num_groups; ++i) {
                 QueryGroup& g = groups[i];
                 if (g.last[g.count - 1] < start || g.first[0] >= start + kPageTokens) continue;
-                if (g.count > 4) attend_page<8>(g, a, keys, values, start);
-                else if (g.count > 2) attend_page<4>(g, a, keys, values, start);
-                else if (g.count == 2) attend_page<2>(g, a, keys, values, start);
-                else attend_page<1>(g, a, keys, values, start);
+                if (g.count > 4) attend_page<Kv, 8>(g, a, keys, values, start);
+                else if (g.count > 2) attend_page<Kv, 4>(g, a, keys, values, start);
+                else if (g.count == 2) attend_page<Kv, 2>(g, a, keys, values, start);
+                else attend_page<Kv, 1>(g, a, keys, values, start);
             }
         }
         for (int i = 0; i < num_groups; ++i) close_group(groups[i], a, begin + i * kGroupQueries);

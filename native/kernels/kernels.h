@@ -23,6 +23,11 @@ struct Q8Rows {
     int64_t columns;
 };
 
+// What keys and values are kept as. F16: IEEE binary16, rounded once, when they are written.
+enum class KvType : int { F32, F16, Count };
+constexpr int kKvTypes = static_cast<int>(KvType::Count);
+constexpr int64_t kv_value_bytes(KvType type) { return type == KvType::F32 ? 4 : 2; }
+
 // Query tokens at consecutive positions of one sequence against the cached keys and values of one
 // KV head; row r sees positions up to last + r, at most `window` of them if that is not 0.
 struct AttendArgs {
@@ -32,14 +37,15 @@ struct AttendArgs {
     int num_rows;            // at most kAttendRows
     int64_t last, window;
     const int32_t* pages;    // page of absolute positions [64 p, 64 p + 64)
-    const float* keys;       // page p: keys + p * page_stride, (head_dim, 64)
-    const float* values;     // page p: values + p * page_stride, (64, head_dim)
-    int64_t page_stride;     // floats from one page to the next
+    const uint8_t* keys;     // page p: keys + p * page_stride, (head_dim, 64)
+    const uint8_t* values;   // page p: values + p * page_stride, (64, head_dim)
+    int64_t page_stride;     // bytes from one page to the next
     const float* sinks;      // (heads,) or null
     float scale;
-    int heads, head_dim;     // head_dim % 16 == 0, at most 256
+    int heads, head_dim;     // head_dim % 16 == 0, at most kMaxHeadDim
 };
 constexpr int kAttendRows = 8;
+constexpr int kMaxHeadDim = 256;
 
 enum class Activation : int { Silu, ClampedSwiglu, GeluTanh, Count };
 enum class Routing : int { SoftmaxOfTopK, TopKOfSoftmax };
@@ -76,7 +82,9 @@ struct Kernels {
     // total += weight * y by fma, n % 16 == 0
     void (*add_weighted)(float weight, const float* y, int64_t n, float* total);
     void (*route)(const RouteArgs& args);
-    void (*attend)(const AttendArgs& args);
+    void (*attend[kKvTypes])(const AttendArgs& args);
+    // n % 16 == 0; ties to even, beyond +-65504 the largest number
+    void (*round_f16)(const float* x, int64_t n, uint16_t* y);
 };
 
 const Kernels& kernels_generic();

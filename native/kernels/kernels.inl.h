@@ -29,5 +29,6 @@ constexpr Kernels kTable = {
     {silu_mul, clamped_swiglu, gelu_tanh},
     add_weighted,
     route,
-    attend,
+    {attend<KvF32>, attend<KvF16>},
+    round_f16,
 };

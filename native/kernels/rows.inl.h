@@ -17,13 +17,14 @@ void rms_norm(const float* x, const float* weight, int64_t n, float eps, float* 
     for (; i < n; ++i) y[i] = x[i] * inverse * weight[i];
 }
 
-// d = max|x| / 127, q = round_half_even(x * (127 / max|x|)) per 32 columns. n % 32 == 0.
+// d = max|x| / 127, q = round_half_even(x * (127 / max|x|)) per 32 columns. n % 32 == 0. Where the
+// largest is below 2^-121 the reciprocal would not be finite: such columns are zeros.
 void quantize_row(const float* x, int64_t n, int8_t* q, float* d, float* ds, int32_t* sum) {
     for (int64_t b = 0; b < n / kBlock; ++b) {
         const F lo = f_load(x + b * kBlock), hi = f_load(x + b * kBlock + 16);
         const float largest = f_hmax(f_max(f_abs(lo), f_abs(hi)));
         const float scale = largest / 127.0f;
-        const F inverse = f_set1(largest > 0.0f ? 127.0f / largest : 0.0f);
+        const F inverse = f_set1(largest >= 0x1p-121f ? 127.0f / largest : 0.0f);
         const int32_t first = f_store_i8(q + b * kBlock, f_round(f_mul(lo, inverse)));
         const int32_t second = f_store_i8(q + b * kBlock + 16, f_round(f_mul(hi, inverse)));
         d[b] = scale;

@@ -66,6 +66,11 @@ INLINE __m256i load32(const uint8_t* p) {
 INLINE F f_load_f16(const uint8_t* p) {
     return {_mm256_cvtph_ps(load16(p)), _mm256_cvtph_ps(load16(p + 16))};
 }
+INLINE void f_store_f16(uint16_t* p, F x) {
+    constexpr int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x.a, mode));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(x.b, mode));
+}
 INLINE __m256 bf16_8(__m128i h) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }

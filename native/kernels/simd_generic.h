@@ -52,6 +52,18 @@ INLINE float f16_value(const uint8_t* p) {  // IEEE binary16, exact
     return f_from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 INLINE F f_load_f16(const uint8_t* p) { LANES(f16_value(p + 2 * i)); }
+INLINE uint16_t f16_bits(float x) {  // IEEE binary16, ties to even; |x| at most 65504
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, 4);
+    const uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
+    if (magnitude < 0x38800000u)  // subnormal: a count of 2^-24
+        return static_cast<uint16_t>(sign | static_cast<uint32_t>(__builtin_rintf(__builtin_fabsf(x) * 0x1p24f)));
+    const uint32_t rebased = magnitude - (112u << 23);
+    return static_cast<uint16_t>(sign | (rebased + 0xFFFu + (rebased >> 13 & 1u)) >> 13);
+}
+INLINE void f_store_f16(uint16_t* p, F x) {
+    for (int i = 0; i < 16; ++i) p[i] = f16_bits(x.v[i]);
+}
 INLINE F f_load_bf16(const uint8_t* p) {
     LANES(f_from_bits(static_cast<uint32_t>(p[2 * i]) << 16 | static_cast<uint32_t>(p[2 * i + 1]) << 24));
 }

@@ -75,6 +75,12 @@ INLINE F f_load_f16(const uint8_t* p) {
     return {vcvt_f32_f16(vget_low_f16(lo)), vcvt_high_f32_f16(lo), vcvt_f32_f16(vget_low_f16(hi)),
             vcvt_high_f32_f16(hi)};
 }
+INLINE void f_store_f16(uint16_t* p, F x) {
+    const float16x8_t lo = vcvt_high_f16_f32(vcvt_f16_f32(x.a), x.b);
+    const float16x8_t hi = vcvt_high_f16_f32(vcvt_f16_f32(x.c), x.d);
+    vst1q_u16(p, vreinterpretq_u16_f16(lo));
+    vst1q_u16(p + 8, vreinterpretq_u16_f16(hi));
+}
 INLINE F f_load_bf16(const uint8_t* p) {  // a zero half below each value
     const uint16x8_t zero = vdupq_n_u16(0);
     const uint16x8_t lo = vreinterpretq_u16_u8(vld1q_u8(p));

@@ -4,6 +4,21 @@
 namespace ingle::test {
 namespace {
 
+float float_of(uint32_t bits) {
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
+}
+
+void fill_kv(Random& random, Data data, Guarded<float>& values) { fill(random, data, values); }
+void fill_kv(Random& random, Data data, Guarded<uint16_t>& values) {
+    Guarded<float> floats((values.size() + 15) / 16 * 16);
+    Guarded<uint16_t> halves(floats.size());
+    fill(random, data, floats);
+    kernels_generic().round_f16(floats.data(), floats.size(), halves.data());
+    std::memcpy(values.data(), halves.data(), static_cast<size_t>(values.size()) * 2);
+}
+
 constexpr int kPages = 5;
 
 struct Shape {
@@ -19,32 +34,56 @@ std::string named(const Shape& s, Data data) {
            std::to_string(static_cast<int>(data));
 }
 
-void attend_case(Comparison& comparison, Random& random, const Shape& s, Data data) {
+// Pages of numbers as `type` keeps them; the last ends where memory does.
+template <class T>
+void attend_case(Comparison& comparison, Random& random, const Shape& s, Data data, KvType type) {
     const int64_t row = s.heads * s.head_dim, stride = row + 7;
     const int64_t page_stride = int64_t{kPageTokens} * s.head_dim + 16;
     Guarded<float> q(s.rows * stride - 7), sinks(s.heads);
-    Guarded<float> keys(kPages * page_stride - 16), values(kPages * page_stride - 16);
+    Guarded<T> keys(kPages * page_stride - 16), values(kPages * page_stride - 16);
     Guarded<float> ours(q.size()), generic(q.size());
     Guarded<int32_t> pages(kPages);
     for (int i = 0; i < kPages; ++i) pages[i] = (3 * i + 2) % kPages;
     fill(random, data, q);
-    fill(random, data, keys);
-    fill(random, data, values);
+    fill_kv(random, data, keys);
+    fill_kv(random, data, values);
     fill(random, Data::Usual, sinks);
     const auto run = [&](const Kernels& k, Guarded<float>& out) {
         for (int64_t i = 0; i < out.size(); ++i) out[i] = 12345.0f;
-        k.attend({q.data(), out.data(), stride, stride, s.rows, s.last, s.window, pages.data(), keys.data(),
-                  values.data(), page_stride, s.sinks ? sinks.data() : nullptr, 0.125f, s.heads, s.head_dim});
+        k.attend[static_cast<int>(type)](
+            {q.data(), out.data(), stride, stride, s.rows, s.last, s.window, pages.data(),
+             reinterpret_cast<const uint8_t*>(keys.data()), reinterpret_cast<const uint8_t*>(values.data()),
+             page_stride * kv_value_bytes(type), s.sinks ? sinks.data() : nullptr, 0.125f, s.heads, s.head_dim});
     };
     run(comparison.kernels, ours);
     run(kernels_generic(), generic);
-    comparison.expect(named(s, data), ours, generic);
+    comparison.expect(named(s, data) + (type == KvType::F16 ? " f16" : ""), ours, generic);
+}
+
+// Floats around every float16: itself, above it by less than half a step, halfway to the next.
+void round_cases(Comparison& comparison) {
+    constexpr int64_t n = 65536 * 4;
+    Guarded<float> x(n);
+    Guarded<uint16_t> ours(n), generic(n);
+    for (int64_t i = 0; i < n; i += 4) {
+        const auto half = static_cast<uint32_t>(i / 4);
+        const float small = static_cast<float>(half & 0x7FFF) * 0x1p-24f;  // subnormal up to 2^10
+        const uint32_t normal = (half & 0x8000u) << 16 | ((half & 0x7FFFu) << 13) + (112u << 23);
+        x[i] = small;
+        x[i + 1] = -small - 0x1p-25f;
+        x[i + 2] = float_of(normal | 0x1000u);
+        x[i + 3] = float_of(normal | 0x1001u);
+    }
+    comparison.kernels.round_f16(x.data(), n, ours.data());
+    kernels_generic().round_f16(x.data(), n, generic.data());
+    comparison.expect("round_f16", ours, generic);
 }
 
 }  // namespace
 
 void attend_cases(Comparison& comparison) {
     Random random(3);
+    round_cases(comparison);
     for (const int head_dim : {16, 48, 64, 128, 256})
         for (const int heads : {1, 2, 3, 8, 9})
             for (const int rows : {1, 2, 5, kAttendRows})
@@ -52,7 +91,9 @@ void attend_cases(Comparison& comparison) {
                     for (const int64_t last : {0, 62, 63, 64, 200}) {
                         const Data data = random.below(8) ? Data::Usual : Data::Zeros;
                         const bool sinks = random.below(2) == 0;
-                        attend_case(comparison, random, {heads, head_dim, rows, last, window, sinks}, data);
+                        const Shape shape{heads, head_dim, rows, last, window, sinks};
+                        attend_case<float>(comparison, random, shape, data, KvType::F32);
+                        attend_case<uint16_t>(comparison, random, shape, data, KvType::F16);
                     }
                 }
 }

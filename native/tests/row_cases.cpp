@@ -1,4 +1,6 @@
 // Cases of the kernels that take rows: norms, quantizing, activations, routing.
+#include <cmath>
+
 #include "cases.h"
 
 namespace ingle::test {
@@ -28,21 +30,36 @@ struct Quantized {
     explicit Quantized(int64_t n) : q(n), d(n / kBlock), ds(n / kBlock), sum(n / kBlock) {}
 };
 
-void quantize_cases(Comparison& comparison, Random& random, Data data, int64_t n) {
-    Guarded<float> x(n);
+void quantize_case(Comparison& comparison, const std::string& what, Guarded<float>& x) {
+    const int64_t n = x.size();
     Quantized ours(n), generic(n);
-    fill(random, data, x);
-    for (int64_t i = 0; i < n && data == Data::Usual; i += 2)  // halves of a step, to be rounded to even
-        x[i] = static_cast<float>(random.below(255) - 127) * 0.5f;
-    for (int64_t b = 0; b < n && data == Data::Usual; b += kBlock) x[b] = 127.0f;
     comparison.kernels.quantize_row(x.data(), n, ours.q.data(), ours.d.data(), ours.ds.data(), ours.sum.data());
     kernels_generic().quantize_row(x.data(), n, generic.q.data(), generic.d.data(), generic.ds.data(),
                                    generic.sum.data());
-    const std::string what = named("quantize_row", data, n);
     comparison.expect(what + " q", ours.q, generic.q);
     comparison.expect(what + " d", ours.d, generic.d);
     comparison.expect(what + " ds", ours.ds, generic.ds);
     comparison.expect(what + " sum", ours.sum, generic.sum);
+}
+
+void quantize_cases(Comparison& comparison, Random& random, Data data, int64_t n) {
+    Guarded<float> x(n);
+    fill(random, data, x);
+    for (int64_t i = 0; i < n && data == Data::Usual; i += 2)  // halves of a step, to be rounded to even
+        x[i] = static_cast<float>(random.below(255) - 127) * 0.5f;
+    for (int64_t b = 0; b < n && data == Data::Usual; b += kBlock) x[b] = 127.0f;
+    quantize_case(comparison, named("quantize_row", data, n), x);
+}
+
+// Blocks around the smallest whose reciprocal is finite, and down to the smallest subnormal.
+void tiny_quantize_cases(Comparison& comparison) {
+    constexpr int kExponents = 32;
+    Guarded<float> x(kExponents * kBlock);
+    for (int64_t i = 0; i < x.size(); ++i) {
+        const float largest = std::ldexp(1.0f, -118 - static_cast<int>(i / kBlock));
+        x[i] = i % kBlock == 7 ? -largest : largest * static_cast<float>(i % kBlock) / 32.0f;
+    }
+    quantize_case(comparison, "quantize_row of tiny rows", x);
 }
 
 void activation_cases(Comparison& comparison, Random& random, Data data, int64_t n) {
@@ -86,6 +103,7 @@ void route_cases(Comparison& comparison, Random& random, Data data, int experts,
 
 void row_cases(Comparison& comparison) {
     Random random(2);
+    tiny_quantize_cases(comparison);
     for (const Data data : kData) {
         for (const int64_t n : {1, 5, 15, 16, 17, 31, 32, 33, 64, 127, 576, 2880})
             norm_cases(comparison, random, data, n);

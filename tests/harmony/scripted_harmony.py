@@ -48,6 +48,7 @@ class ScriptedBackend:
 
     name = "scripted"
     kernels = "scripted"
+    kv_type = "f32"
 
     def __init__(self, replies: Sequence[Sequence[int]]) -> None:
         self.replies, self.reply, self.begins = replies, -1, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import gguf
@@ -282,6 +283,49 @@ def test_ties_go_to_the_lower_expert(isa: str) -> None:
         batch = Batch.chunk(ids, 0, pool, KvSequence(pool), range(5))
         results.append(backend.forward(model, batch))
     np.testing.assert_array_equal(*results)
+
+
+def test_keys_and_values_beyond_float16_are_its_largest(isa: str) -> None:
+    class Loud(Patchwork):
+        def vector(self, *shape_and_mean: int) -> Any:
+            *shape, mean = shape_and_mean
+            factor = 1 if mean else 1e6
+            values = self.rng.normal(mean, 0.3, shape).astype(np.float32) * np.float32(factor)
+            return self.backend.vector("v", values)
+
+    ids, results = ids_of(70), []
+    for backend in (cpu(), make_backend("reference", emulate="q8")):
+        model = Loud(Sizes(), backend)
+        pool = KvPool(KvLayout(model.attention_shapes), CONTEXT, 128)
+        batch = Batch.chunk(ids, 0, pool, KvSequence(pool), range(70))
+        results.append(backend.forward(model, batch))
+        assert max(np.abs(keys).max() for keys in pool.keys) == 65504
+    assert np.isfinite(results[0]).all()
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+def test_pages_hold_the_same_numbers_in_any_backend(isa: str, kv_type: str) -> None:
+    case, ids, stores = CASES["gpt-oss"], ids_of(80), []
+    for backend in (cpu(), make_backend("reference", emulate="q8")):
+        model = Patchwork(case, backend)
+        pool = KvPool(KvLayout(model.attention_shapes), CONTEXT, 128, kv_type=kv_type)
+        backend.forward(model, Batch.chunk(ids, 0, pool, KvSequence(pool), [79]))
+        stores.append([*pool.keys, *pool.values])
+    for ours, expected in zip(*stores, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_pages_of_another_type_are_refused() -> None:
+    backend = cpu()
+    model = Patchwork(Sizes(), backend)
+    pool = KvPool(KvLayout(model.attention_shapes), 64, 64)
+    for dtypes in ((np.float64, np.float64), (np.int16, np.int16), (np.float16, np.float32)):
+        keys = [array.astype(dtypes[0]) for array in pool.keys]
+        values = [array.astype(dtypes[1]) for array in pool.values]
+        store = SimpleNamespace(keys=keys, values=values)
+        with pytest.raises(ValueError, match=r"keys and values must be"):
+            backend.forward(model, Batch.chunk([1], 0, store, KvSequence(pool), [0]))
 
 
 def test_bad_batches_raise_before_any_work(isa: str) -> None:

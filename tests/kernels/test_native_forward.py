@@ -29,8 +29,9 @@ def random_ids(count: int) -> list[int]:
     return np.random.default_rng(count).integers(0, 256, count).tolist()
 
 
-def reference_logits(path: Path, ids: list[int]) -> np.ndarray:
-    return LLM(path, backend="reference", emulate="q8", context=256).logits(ids)
+def reference_logits(path: Path, ids: list[int], kv_type: str | None = None) -> np.ndarray:
+    llm = LLM(path, backend="reference", emulate="q8", context=256, kv_type=kv_type)
+    return llm.logits(ids)
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
@@ -51,6 +52,15 @@ def test_bits_of_every_row_count(tiny_llama: Make, isa: str, count: int) -> None
     ids = random_ids(count)
     with LLM(path, threads=1, context=256) as llm:
         np.testing.assert_array_equal(llm.logits(ids), reference_logits(path, ids))
+
+
+@pytest.mark.parametrize("shape", range(len(SHAPES)))
+def test_keys_and_values_in_float32(tiny_llama: Make, isa: str, shape: int) -> None:
+    path, ids = tiny_llama(**SHAPES[shape]), random_ids(140)
+    with LLM(path, threads=2, context=256, kv_type="f32") as llm:
+        ours = llm.logits(ids)
+    np.testing.assert_array_equal(ours, reference_logits(path, ids, "f32"))
+    assert (ours != reference_logits(path, ids)).any()  # which rounds them to float16
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingle.backends.reference.arithmetic import kernel_exp
+from ingle.backends.reference.arithmetic import kernel_exp, quantize
 from ingle.backends.reference.fma import fma, lane_sum
 
 # Away from overflow and subnormals, where float32's spacing is relative.
@@ -55,3 +55,12 @@ def test_exp_is_within_two_units_in_the_last_place(x: float) -> None:
     got = float(kernel_exp(np.array([x], np.float32))[0])
     want = math.exp(x) if x >= np.float32(-87.3) else 0.0
     assert abs(got - want) <= 2 * 2.0**-23 * want
+
+
+def test_rows_without_a_finite_reciprocal_become_zeros() -> None:
+    exponents = np.arange(-149, -100, dtype=np.float64)
+    rows = (2.0 ** exponents[:, None] * np.linspace(-1, 0.5, 32)).astype(np.float32)
+    q, d, sums = quantize(rows)
+    finite = exponents >= -121
+    assert (q[~finite] == 0).all() and (sums[~finite] == 0).all()
+    assert (q[finite][:, 0, 0] == -127).all() and np.isfinite(d).all()

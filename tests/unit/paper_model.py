@@ -48,6 +48,7 @@ class PaperBackend:
     """Keeps the sizes of its batches."""
 
     name = kernels = "paper"
+    kv_type = "f16"
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []  # tokens of each sequence of a batch

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
-from ingle.ops import PAGE_TOKENS, AttentionShape, KvLayout
+from ingle.errors import IngleError
+from ingle.ops import PAGE_TOKENS, AttentionShape, KvLayout, kept
+from ingle.plan.kv import group_bytes
 from ingle.runtime.kv import KvPool, KvSequence
 
 
@@ -31,3 +37,26 @@ def test_full_layers_have_a_page_for_every_position() -> None:
     assert pool.values[full].shape == (2, 16, 2, PAGE_TOKENS, 32)
     assert sorted(KvSequence(pool).page_table(full)) == list(range(16))
     assert layout.place[3] == (full, 1)
+
+
+@pytest.mark.parametrize(("kv_type", "value_bytes"), [("f16", 2), ("f32", 4)])
+def test_a_pool_takes_what_a_plan_says(kv_type: str, value_bytes: int) -> None:
+    layout = KvLayout([AttentionShape(i, 4, 2, 32, 0 if i % 2 else 128) for i in range(4)])
+    pool = KvPool(layout, 1000, 512, kv_type=kv_type)
+    planned = [group_bytes(group, 1000, value_bytes, 512) for group in layout.groups]
+    assert [k.nbytes + v.nbytes for k, v in zip(pool.keys, pool.values, strict=True)] == planned
+    assert pool.nbytes == sum(planned)
+
+
+def test_a_type_that_is_none_is_refused() -> None:
+    with pytest.raises(IngleError, match=r"must be f16 or f32, but got 'q3'"):
+        KvPool(KvLayout([AttentionShape(0, 1, 1, 16)]), 64, 64, kv_type="q3")
+
+
+@given(hnp.arrays(np.float32, 40, elements=st.floats(width=32, allow_nan=False)))
+def test_kept_numbers_are_the_nearest(values: NDArray[np.float32]) -> None:
+    halves = kept(values, np.dtype(np.float16)).astype(np.float64)
+    wanted = np.clip(values.astype(np.float64), -65504, 65504)
+    step = np.spacing(np.abs(wanted).astype(np.float16)).astype(np.float64)
+    assert (np.abs(halves - wanted) <= step / 2).all()
+    assert kept(values, np.dtype(np.float32)) is values

@@ -32,8 +32,9 @@ WINDOWS = (0, 100)
 BASE = [(i * i + 3 * i) % 89 for i in range(400)]
 
 
-def opened(folder: Path, limit: int = 1 << 30, model: str = "m") -> Engine:
-    engine = Engine(paper_model(WINDOWS), PaperBackend(), 512)  # type: ignore[arg-type]
+def opened(folder: Path, limit: int = 1 << 30, model: str = "m", kv_type: str = "f16") -> Engine:
+    backend: Any = PaperBackend()
+    engine = Engine(paper_model(WINDOWS), backend, 512, kv_type=kv_type)
     engine.keep_prefixes(PrefixStore(folder, limit, model))
     return engine
 
@@ -75,6 +76,19 @@ def test_another_model_shares_nothing(tmp_path: Path) -> None:
     closed(first)
     second = opened(tmp_path, model="other")
     assert ask(second, BASE[:200]).cached_tokens == 0
+    closed(second)
+
+
+@pytest.mark.parametrize(("first_type", "then"), [("f16", "f32"), ("f32", "f16")])
+def test_pages_of_another_type_are_not_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, first_type: str, then: str
+) -> None:
+    first = opened(tmp_path, kv_type=first_type)
+    ask(first, BASE[:200])
+    closed(first)
+    second = opened(tmp_path, kv_type=then)
+    assert ask(second, BASE[:200]).cached_tokens == 0
+    assert "a prefix on disk was dropped" in caplog.text
     closed(second)
 
 

@@ -23,6 +23,7 @@ class ScriptedBackend:
 
     logits: Sequence[float]
     batches: list[Batch] = field(default_factory=list)
+    kv_type = "f16"
 
     def forward(self, _model: Any, batch: Batch) -> np.ndarray:
         self.batches.append(batch)

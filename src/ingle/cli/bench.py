@@ -25,6 +25,7 @@ from ingle.formats import open_container
 from ingle.formats.summary import Summary, summarize
 from ingle.hub.progress import as_size
 from ingle.models import load_model
+from ingle.ops import USUAL_KV_TYPE, kv_dtype
 from ingle.ops.count import CountingBackend
 from ingle.plan.limits import memory_limit
 
@@ -48,6 +49,7 @@ class Wishes:
     threads: int | None = None
     roofline: str | None = None
     as_json: bool = False
+    kv_type: str = USUAL_KV_TYPE
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,22 @@ class Result:
 
 def bench(name: str, wishes: Wishes) -> None:
     """Time the model `name`; print the table and one JSON object. Raises IngleError."""
-    tests = wanted_tests(wishes)
+    tests, kv_type = wanted_tests(wishes), wishes.kv_type
+    value_bytes = kv_dtype(kv_type, "--kv-type").itemsize
     container = open_container(hub.resolve(name))
-    check_tests(load_model(container, CountingBackend(), 1), tests, memory_limit().nbytes)
+    counted = load_model(container, CountingBackend(), 1)
+    check_tests(counted, tests, memory_limit().nbytes, value_bytes)
     backend = CpuBackend(wishes.threads)
     program = Path(wishes.roofline) if wishes.roofline else None
     found = [limits.by_roofline(program, backend.pool.threads)] if program else []
     model = load_model(container, backend, max(test.positions for test in tests))
     container.release()
-    seconds = [_timed(Workload(model, backend, test), wishes.repetitions) for test in tests]
+    seconds = [
+        _timed(Workload(model, backend, test, kv_type), wishes.repetitions) for test in tests
+    ]
     peak_rss_bytes = _peak_rss_bytes()
     found.append(_limits(program, backend))
-    costs = [traffic(Workload(model, backend, test)) for test in tests]
+    costs = [traffic(Workload(model, backend, test, kv_type)) for test in tests]
     limit = limits.mean(found)
     results = [Result(*each) for each in zip(tests, seconds, costs, strict=True)]
     summary = summarize(container)
@@ -98,6 +104,7 @@ def bench(name: str, wishes: Wishes) -> None:
         "model": summary.facts.name or name,
         "threads": backend.pool.threads,
         "isa": backend.kernels,
+        "kv_type": kv_type,
         **vars(limit),
         "peak_rss_bytes": peak_rss_bytes,
         "results": [_object(result, limit) for result in results],

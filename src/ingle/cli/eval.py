@@ -25,6 +25,7 @@ from ingle.evaluate.score import Evaluation, Summary, evaluate, evaluate_convers
 from ingle.evaluate.subject import Subject
 from ingle.evaluate.transcript import channels, conversations, is_transcript
 from ingle.evaluate.window import Windows, cut, read_text
+from ingle.ops import kv_dtype
 from ingle.quantize.int8.simulate import simulating
 
 
@@ -42,16 +43,19 @@ class Wishes:
     exact_reference: bool
     threads: int | None
     backend: str
+    kv_type: str | None
 
 
 def evaluate_model(model: str, wishes: Wishes, as_json: bool) -> None:
     """Print how well `model` predicts a text. Raises IngleError."""
+    if wishes.kv_type is not None:
+        kv_dtype(wishes.kv_type, "--kv-type")
     if wishes.text is not None and is_transcript(wishes.text):
         _evaluate_transcript(model, wishes.text, wishes, as_json)
         return
     saved = _saved(wishes.against)
     context = wishes.context_tokens if saved is None else saved.windows.context_tokens
-    subject = _open(model, context, wishes, wishes.exact)
+    subject = _open(model, context, wishes, wishes.exact, wishes.kv_type)
     windows = _windows(subject, wishes, saved)
     against: Subject | SavedLogits | None = saved
     if saved is None and wishes.against is not None:
@@ -65,7 +69,7 @@ def evaluate_model(model: str, wishes: Wishes, as_json: bool) -> None:
         done = evaluate(subject, windows, against=against, save=save, tell=tell)
     seconds = time.monotonic() - started
     if as_json:
-        print(json.dumps(_object(model, wishes, windows, done.summary(), seconds)))
+        print(json.dumps(_object(subject, wishes, windows, done.summary(), seconds)))
     else:
         _show(model, wishes, windows, done.summary())
 
@@ -75,7 +79,7 @@ def _evaluate_transcript(model: str, text: str, wishes: Wishes, as_json: bool) -
     if wishes.save_logits is not None or (wishes.against and is_saved_logits(Path(wishes.against))):
         rule = "conversations are compared with models, but got a file of logits"
         raise IngleError("--against", rule, "name a model, or evaluate plain text")
-    subject = _open(model, wishes.context_tokens, wishes, wishes.exact)
+    subject = _open(model, wishes.context_tokens, wishes, wishes.exact, wishes.kv_type)
     against = None
     if wishes.against is not None:
         against = _open(wishes.against, wishes.context_tokens, wishes, wishes.exact_reference)
@@ -103,14 +107,21 @@ def _evaluate_transcript(model: str, text: str, wishes: Wishes, as_json: bool) -
         print(f"{label:<12} {one.num_scored:>8,} {figures:>20} {kld:>10} {same:>11}")
 
 
-def _open(model: str, context: int, wishes: Wishes, exact: bool) -> Subject:
+def _open(
+    model: str, context: int, wishes: Wishes, exact: bool, kv_type: str | None = None
+) -> Subject:
     """backend int8: an INT8 checkpoint with its inputs rounded as it asks; others as reference."""
     if wishes.backend != "int8":
         return Subject.open(
-            model, context, backend=wishes.backend, threads=wishes.threads, exact=exact
+            model,
+            context,
+            backend=wishes.backend,
+            threads=wishes.threads,
+            exact=exact,
+            kv_type=kv_type,
         )
     path = hub.resolve(model)
-    return Subject(model, path, simulating(path), context)
+    return Subject(model, path, simulating(path), context, kv_type)
 
 
 def _saved(against: str | None) -> SavedLogits | None:
@@ -153,16 +164,17 @@ def _writer(
 
 
 def _object(
-    model: str, wishes: Wishes, windows: Windows, summary: Summary, seconds: float
+    subject: Subject, wishes: Wishes, windows: Windows, summary: Summary, seconds: float
 ) -> dict[str, Any]:
     figures = {name: _number(value) for name, value in dataclasses.asdict(summary).items()}
-    path = hub.resolve(model)
+    path = subject.path
     return {
-        "model": model,
+        "model": subject.name,
         "file_bytes": path.stat().st_size if path.is_file() else None,
         "text": wishes.text,
         "context_tokens": windows.context_tokens,
         "exact": wishes.exact,
+        "kv_type": subject.kv_type,
         "against": wishes.against,
         **figures,
         "seconds": round(seconds, 3),

@@ -217,13 +217,18 @@ def bench(
         str | None,
         typer.Option(metavar="PROGRAM", help="benchmarks/roofline, built: limits to compare with."),
     ] = None,
+    kv_type: Annotated[
+        str, typer.Option(metavar="f16|f32", help="What keys and values are kept as.")
+    ] = "f16",
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON object alone.")] = False,
 ) -> None:
     """Time a model as llama-bench does: prompts and answers of random tokens; ends in JSON."""
     from ingle.cli.bench import Wishes
     from ingle.cli.bench import bench as measure
 
-    wishes = Wishes(prompts, answers, depths, batches, repetitions, threads, roofline, as_json)
+    wishes = Wishes(
+        prompts, answers, depths, batches, repetitions, threads, roofline, as_json, kv_type
+    )
     measure(model, wishes)
 
 

@@ -47,6 +47,10 @@ def evaluate(
         str,
         typer.Option(metavar="cpu|reference|int8", help="What computes; int8 rounds inputs too."),
     ] = "cpu",
+    kv_type: Annotated[
+        str | None,
+        typer.Option(metavar="f16|f32", help="What the model's keys and values are kept as."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how well a model predicts a text, and how far it is from a reference."""
@@ -63,6 +67,7 @@ def evaluate(
         exact_reference,
         threads,
         backend,
+        kv_type,
     )
     evaluate_model(model, wishes, as_json)
 

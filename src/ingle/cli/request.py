@@ -17,6 +17,7 @@ from typing import Any
 from ingle import hub
 from ingle.cli.wishes import AnswerWishes
 from ingle.errors import IngleError
+from ingle.ops.kv_type import kv_dtype
 
 _PIPED_BYTES = 16 << 20  # more text than any context holds
 _BACKENDS = ("cpu", "reference")
@@ -46,6 +47,7 @@ class Options:
     capture: str | None = None  # files of `ingle.cli.capture`
     replay: str | None = None
     quantize: str | None = None
+    kv_type: str | None = None
 
     def check(self) -> None:
         """Raise IngleError for the first option whose value cannot be meant."""
@@ -61,6 +63,8 @@ class Options:
             rule = f"the backend must be {' or '.join(_BACKENDS)}, but got {self.backend}"
             hint = "leave it out for the fastest here: GPUs are still to come"
             raise IngleError("--backend", rule, hint)
+        if self.kv_type is not None:
+            kv_dtype(self.kv_type, "--kv-type")
         if self.sampling["logprobs"] is not None and not self.as_json:
             rule = "log-probabilities are shown as JSON alone, but got no --json"
             raise IngleError("--logprobs", rule, "add --json")

@@ -51,6 +51,7 @@ def run(words: Sequence[str], options: Options) -> None:
         threads=options.threads,
         context=options.context,
         exact=options.exact,
+        kv_type=options.kv_type,
         quantization=options.quantize,
     ) as llm:
         session.system = llm.system if session.system is None else session.system
@@ -81,6 +82,7 @@ def _replay(words: Sequence[str], options: Options) -> None:
         threads=options.threads,
         context=settings.get("context"),
         exact=settings.get("exact") is True,
+        kv_type=settings.get("kv_type", "f32"),  # older captures do not say
     ) as llm:
         code = capture.replay(llm, told)
     if code:

@@ -73,6 +73,9 @@ def run(
     exact: Annotated[
         bool, typer.Option("--exact", help="Compute in float32 throughout; slower.")
     ] = False,
+    kv_type: Annotated[
+        str | None, typer.Option(metavar="f16|f32", help="What keys and values are kept as.")
+    ] = None,
     context: Annotated[
         int | None, typer.Option("--context", "--num-ctx", help="Tokens the context holds.")
     ] = None,
@@ -201,5 +204,6 @@ def run(
         capture=capture,
         replay=replay,
         quantize=quantize,
+        kv_type=kv_type,
     )
     answer(words, options)

@@ -15,6 +15,7 @@ from ingle.config import get, parse_seconds
 from ingle.llm import LLM
 from ingle.llm.model import DEFAULT_CONTEXT
 from ingle.llm.named import named
+from ingle.ops import USUAL_KV_TYPE, kv_dtype
 from ingle.plan.anatomy import anatomy
 from ingle.plan.limits import parse_size
 from ingle.plan.memory import MemoryPlan, plan_memory
@@ -49,10 +50,13 @@ class Wish:
     allowed_hosts: Sequence[str] = ()
     grace: str = "10s"
     log_prompts: bool = False
+    kv_type: str | None = None
 
 
 def serve(models: Sequence[str], wish: Wish) -> None:
     """Load the first model, then serve until Ctrl-C. Raises IngleError."""
+    if wish.kv_type is not None:
+        kv_dtype(wish.kv_type, "--kv-type")
     address = _address(wish)
     address.check()
     put_up = _maker(wish)
@@ -85,7 +89,7 @@ def _maker(wish: Wish) -> Callable[[str], Place]:
 
     def put_up(name: str) -> Place:
         demand = Demand(
-            planner(name, wish.context),
+            planner(name, wish.context, wish.kv_type or USUAL_KV_TYPE),
             MOST_SEQUENCES if wish.parallel is None else wish.parallel,
             cache_bytes,
         )
@@ -102,19 +106,22 @@ def load(name: str, wish: Wish, demand: Demand, disk: tuple[Path, int] | None) -
         threads=wish.threads,
         parallel=demand.granted.batch if demand.granted else 1,
         prefix_cache=demand.cache,
+        kv_type=wish.kv_type,
     )
     if disk is not None:
         model.keep_prefixes(*disk)
     return model
 
 
-def planner(name: str, context: int | None) -> Callable[[int], MemoryPlan]:
+def planner(
+    name: str, context: int | None, kv_type: str = USUAL_KV_TYPE
+) -> Callable[[int], MemoryPlan]:
     """The plan of a model by sequences; its file is looked at when first asked."""
     known: dict[int, MemoryPlan] = {}
 
     def plan(sequences: int) -> MemoryPlan:
         if sequences not in known:
-            model = anatomy(open_subject(str(hub.resolve(name))))
+            model = anatomy(open_subject(str(hub.resolve(name))), kv_type=kv_type)
             own = context or named(hub.settings(name)).context
             tokens = own or min(DEFAULT_CONTEXT, model.max_context_tokens)
             known[sequences] = plan_memory(model, tokens, sequences)

@@ -60,6 +60,9 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="CPU threads; every usable core.")
     ] = None,
+    kv_type: Annotated[
+        str | None, typer.Option(metavar="f16|f32", help="What keys and values are kept as.")
+    ] = None,
     api_key: Annotated[
         list[str] | None,
         typer.Option(
@@ -106,6 +109,7 @@ def serve(
         cache_ram=cache_ram,
         cache_dir=cache_dir,
         cache_size=cache_size,
+        kv_type=kv_type,
         api_keys=api_key or [],
         api_key_files=api_key_file or [],
         no_auth=no_auth,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ingle.backends.cpu.watching import WatchingBackend
 from ingle.cli.workload import Workload
-from ingle.ops.count import Counter, Rows
+from ingle.ops.count import KV_VALUE_BYTES, Counter, Rows
 from ingle.ops.protocol import Experts, Moe, Norm, run_model
 from ingle.runtime.engine import num_local_experts
 
@@ -42,7 +42,7 @@ def traffic(workload: Workload) -> Traffic:
     nbytes = operations = 0.0
     for start, count in steps:
         for distinct in watched or [[]]:
-            counter = TouchedCounter(count, start, test.batch, distinct)
+            counter = TouchedCounter(count, start, test.batch, distinct, workload.value_bytes)
             run_model(workload.model, counter)
             cost, share = counter.cost, len(watched) or 1
             kv = cost.kv_read_bytes + cost.kv_written_bytes
@@ -56,8 +56,15 @@ class TouchedCounter(Counter):
     """Counts of every mixture so many experts as `distinct` says, layer by layer; where it says
     nothing, as many as the tokens choose at most (exact for one token)."""
 
-    def __init__(self, tokens: int, start: int, sequences: int, distinct: Sequence[int]) -> None:
-        super().__init__(tokens, start, sequences)
+    def __init__(
+        self,
+        tokens: int,
+        start: int,
+        sequences: int,
+        distinct: Sequence[int],
+        value_bytes: int = KV_VALUE_BYTES,
+    ) -> None:
+        super().__init__(tokens, start, sequences, value_bytes)
         self._distinct = iter(distinct)
         self._touched: int | None = None
 

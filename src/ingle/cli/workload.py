@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ingle.backends.cpu.backend import CpuBackend
 from ingle.errors import IngleError
-from ingle.ops import Batch, KvLayout, Model
+from ingle.ops import USUAL_KV_TYPE, Batch, KvArray, KvLayout, Model
 from ingle.plan.kv import CHUNK_TOKENS, group_bytes
 from ingle.runtime.kv import KvPool, KvSequence, check_context
 
@@ -53,15 +52,18 @@ class Test:
             yield self.depth + start, min(CHUNK_TOKENS, self.tokens - start)
 
 
-def check_tests(model: Model, tests: list[Test], memory_bytes: int | None) -> None:
+def check_tests(
+    model: Model, tests: list[Test], memory_bytes: int | None, value_bytes: int
+) -> None:
     """Raise IngleError for a test that the model's context or so much memory cannot hold.
 
-    memory_bytes: None where nobody can tell.
+    memory_bytes: None where nobody can tell. value_bytes: of a number that is kept.
     """
     layout = KvLayout(model.attention_shapes)
     for test in tests:
         check_context(test.positions, model.max_position_embeddings)
-        needed = test.batch * sum(group_bytes(group, test.positions, 4) for group in layout.groups)
+        each = (group_bytes(group, test.positions, value_bytes) for group in layout.groups)
+        needed = test.batch * sum(each)
         if memory_bytes is not None and needed > memory_bytes:
             rule = f"keys and values must fit into {memory_bytes:,} bytes, but got {needed:,}"
             raise IngleError(f"{test.name} @ d{test.depth}", rule, "choose a smaller -d or --batch")
@@ -70,10 +72,13 @@ def check_tests(model: Model, tests: list[Test], memory_bytes: int | None) -> No
 class Workload:
     """A model with sequences filled up to a test's depth, ready to be timed."""
 
-    def __init__(self, model: Model, backend: CpuBackend, test: Test) -> None:
+    def __init__(
+        self, model: Model, backend: CpuBackend, test: Test, kv_type: str = USUAL_KV_TYPE
+    ) -> None:
         self.model, self.backend, self.test = model, backend, test
         layout = KvLayout(model.attention_shapes)
-        self._pool = KvPool(layout, test.positions, CHUNK_TOKENS, test.batch)
+        self._pool = KvPool(layout, test.positions, CHUNK_TOKENS, test.batch, kv_type=kv_type)
+        self.value_bytes = self._pool.dtype.itemsize
         self._views = [KvSequence(self._pool, place) for place in range(test.batch)]
         self._draw = np.random.default_rng(_SEED)
         if test.depth:
@@ -113,7 +118,7 @@ class Workload:
         return Batch(ids, positions, owners, last, self._pool, self._views)
 
 
-def _fill(array: NDArray[np.float32], draw: np.random.Generator) -> None:
+def _fill(array: KvArray, draw: np.random.Generator) -> None:
     """Random numbers of the size that normalized keys have; a block of them, repeated."""
     block = draw.standard_normal(min(_BLOCK_VALUES, array.size), np.float32)
     flat = array.reshape(-1)

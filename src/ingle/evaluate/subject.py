@@ -29,10 +29,18 @@ Floats = NDArray[np.float32]
 class Subject:
     """A model with room for windows of up to `context_tokens`, each from an empty context.
 
-    name: as the person called it. Raises IngleError for what cannot be found, read or run.
+    name: as the person called it. kv_type: what keys and values are kept as; None: as the backend
+    has it. Raises IngleError for what cannot be found, read or run.
     """
 
-    def __init__(self, name: str, path: Path, backend: Backend, context_tokens: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        backend: Backend,
+        context_tokens: int,
+        kv_type: str | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self.backend = backend
@@ -42,7 +50,9 @@ class Subject:
         self.model = load_model(self.source.container, backend, context_tokens)
         self.source.container.release()
         check_context(context_tokens, self.model.max_position_embeddings)
-        self._pool = KvPool(KvLayout(self.model.attention_shapes), context_tokens, CHUNK_TOKENS)
+        layout = KvLayout(self.model.attention_shapes)
+        self.kv_type = kv_type or backend.kv_type
+        self._pool = KvPool(layout, context_tokens, CHUNK_TOKENS, kv_type=self.kv_type)
         self._sequence = KvSequence(self._pool)
 
     @classmethod
@@ -55,10 +65,11 @@ class Subject:
         threads: int | None = None,
         exact: bool = False,
         emulate: str | None = None,
+        kv_type: str | None = None,
     ) -> Self:
         """A model by path or known name. exact: activations stay float32 (cpu)."""
         made = make_backend(backend, threads, emulate, exact)
-        return cls(name, hub.resolve(name), made, context_tokens)
+        return cls(name, hub.resolve(name), made, context_tokens, kv_type)
 
     @property
     def vocab_size(self) -> int:

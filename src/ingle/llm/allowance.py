@@ -46,13 +46,16 @@ def allowed_bytes(memory: Any, max_memory: Any) -> tuple[str, int] | None:
     return "max_memory", _size(max_memory["cpu"], "max_memory")
 
 
-def check_fits(limit: tuple[str, int], path: Path, context_tokens: int | None, usual: int) -> None:
+def check_fits(
+    limit: tuple[str, int], path: Path, context_tokens: int | None, usual: int, kv_type: str
+) -> None:
     """Raise IngleError, with the figures, unless the model fits a limit of `allowed_bytes`.
 
-    context_tokens: None for the usual one, or the model's own limit if that is less.
+    context_tokens: None for the usual one, or the model's own limit if that is less. kv_type: what
+    keys and values are kept as.
     """
     setting, nbytes = limit
-    model = anatomy(open_subject(str(path)))
+    model = anatomy(open_subject(str(path)), kv_type=kv_type)
     tokens = context_tokens or min(usual, model.max_context_tokens)
     needed = plan_memory(model, tokens).total_bytes
     if needed <= nbytes:

@@ -55,7 +55,7 @@ def capture(llm: LLM, settings: Mapping[str, Any], replies: Iterable[Stream]) ->
         },
         "model": {"name": llm.path.name, "bytes": _bytes(llm)},
         "kernels": llm.kernels,
-        "settings": {**settings, "context": llm.context_tokens},
+        "settings": {**settings, "context": llm.context_tokens, "kv_type": llm.kv_type},
         "plan": _plan(llm),
         "replies": [_reply(stream) for stream in replies],
     }
@@ -125,5 +125,7 @@ def _plan(llm: LLM) -> dict[str, int] | None:
     """Bytes by category; None where there is no file to plan for."""
     if not llm.path.exists():
         return None
-    plan = plan_memory(anatomy(open_subject(str(llm.path))), llm.context_tokens)
+    plan = plan_memory(
+        anatomy(open_subject(str(llm.path)), kv_type=llm.kv_type), llm.context_tokens
+    )
     return dict(plan.categories)

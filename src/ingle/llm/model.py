@@ -36,7 +36,7 @@ from ingle.llm.stored import check_stored, wanted
 from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
 from ingle.models import load_model
-from ingle.ops import TokenConstraint
+from ingle.ops import USUAL_KV_TYPE, TokenConstraint, kv_dtype
 from ingle.runtime import Engine, EngineLoop, Meter, PrefixStore, Terms, common_prefix, fingerprint
 from ingle.tokenizer import Tokenizer
 
@@ -55,6 +55,8 @@ class LLM:
     folder of them in Hugging Face's or OpenAI's layout.
     backend: "cpu" (native kernels) or "reference" (numpy); with the latter, emulate="q8" repeats
     the native arithmetic. exact: keep activations in float32 on "cpu", slower than in 8 bits.
+    kv_type: what keys and values are kept as, "f16" or "f32"; default "f16", exact and "reference"
+    alone "f32".
     threads: default all usable cores. context: tokens, default 4096 or the model's own limit; for
     both, what the model's name brings (a Modelfile) and `ingle config` says comes first.
     num_experts_per_tok: for every request that does not say otherwise; default the model's own.
@@ -82,6 +84,7 @@ class LLM:
         context: int | None = None,
         emulate: str | None = None,
         exact: bool = False,
+        kv_type: str | None = None,
         num_experts_per_tok: int | None = None,
         chat_template: str | None = None,
         quantization: str | None = None,
@@ -99,6 +102,8 @@ class LLM:
         allowed = _allowed(memory, max_memory, backend)
         wish = wanted(quantization, others)
         _check_arithmetic(backend, emulate, exact)
+        if kv_type is not None:
+            kv_dtype(kv_type)  # known before the model is looked for
         _check_count("threads", own["threads"])
         _check_count("context", own["context"])
         _check_count("parallel", parallel)
@@ -113,7 +118,8 @@ class LLM:
         if allowed is not None:
             from ingle.llm.allowance import check_fits  # here, as in `_allowed`
 
-            check_fits(allowed, self.path, context, DEFAULT_CONTEXT)
+            kept_as = kv_type or ("f32" if exact else USUAL_KV_TYPE)
+            check_fits(allowed, self.path, context, DEFAULT_CONTEXT, kept_as)
         with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
             tokenizer = background.submit(self._source.tokenizer)
             self.backend = make_backend(backend, threads, emulate, exact)
@@ -127,9 +133,9 @@ class LLM:
         self._source.container.release()  # what backends copied need not stay mapped in too
         limit = loaded.max_position_embeddings
         context = context or min(DEFAULT_CONTEXT, limit)
-        self.engine = Engine(loaded, self.backend, context, parallel, prefix_cache)
+        self.engine = Engine(loaded, self.backend, context, parallel, prefix_cache, kv_type=kv_type)
         self.engine.turn_ids = turn_ids(self.tokenizer)
-        self._arithmetic = (backend, emulate, exact, num_experts_per_tok, __version__)
+        self._arithmetic = (backend, emulate, exact, self.kv_type, num_experts_per_tok, __version__)
         self._prefixes: PrefixStore | None = None
         self._meter: Meter | None = None
         self._running: WeakSet[AsyncStream] = WeakSet()
@@ -139,6 +145,11 @@ class LLM:
     def kernels(self) -> str:
         """The instruction set (cpu) or arithmetic (reference) in use."""
         return self.backend.kernels
+
+    @property
+    def kv_type(self) -> str:
+        """What keys and values are kept as: "f16" or "f32"."""
+        return self.engine.store.kv_type
 
     @property
     def system(self) -> str | None:

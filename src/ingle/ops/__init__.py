@@ -2,6 +2,7 @@
 
 from ingle.ops.batch import Batch, KvStore, KvView
 from ingle.ops.constraint import TokenConstraint
+from ingle.ops.kv_type import KV_DTYPES, USUAL_KV_TYPE, KvArray, kept, kv_dtype
 from ingle.ops.protocol import (
     Activation,
     Backend,
@@ -20,12 +21,15 @@ from ingle.ops.protocol import (
 from ingle.ops.shape import PAGE_TOKENS, AttentionShape, KvLayout, RopeTable, Weight, WeightMeta
 
 __all__ = [
+    "KV_DTYPES",
     "PAGE_TOKENS",
+    "USUAL_KV_TYPE",
     "Activation",
     "AttentionShape",
     "Backend",
     "Batch",
     "Experts",
+    "KvArray",
     "KvLayout",
     "KvStore",
     "KvView",
@@ -43,4 +47,6 @@ __all__ = [
     "Weight",
     "WeightMeta",
     "X",
+    "kept",
+    "kv_dtype",
 ]

@@ -12,16 +12,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ingle.ops.kv_type import KvArray
+
 
 class KvStore(Protocol):
-    """The pages of all sequences, one pair of arrays per `KvGroup`, float32."""
+    """The pages of all sequences, one pair of arrays per `KvGroup`, of one type (`kv_type`)."""
 
     @property
-    def keys(self) -> Sequence[NDArray[np.float32]]:
+    def keys(self) -> Sequence[KvArray]:
         """Per group (layers, pages, kv_heads, head_dim, 64)."""
 
     @property
-    def values(self) -> Sequence[NDArray[np.float32]]:
+    def values(self) -> Sequence[KvArray]:
         """Per group (layers, pages, kv_heads, 64, head_dim)."""
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ingle.errors import UnsupportedError
 from ingle.numerics import Format
 from ingle.ops.batch import Batch
+from ingle.ops.kv_type import USUAL_KV_TYPE, kv_dtype
 from ingle.ops.protocol import (
     RESCORED,
     SCANNED_ROWS,
@@ -30,7 +31,7 @@ from ingle.ops.protocol import (
 )
 from ingle.ops.shape import AttentionShape, RopeTable, Weight, WeightMeta
 
-KV_VALUE_BYTES = 4  # a `KvStore` holds float32
+KV_VALUE_BYTES = kv_dtype(USUAL_KV_TYPE).itemsize
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class CountingBackend:
     """Makes handles without data, so that a model of any size loads at once. It runs nothing."""
 
     name = "count"
+    kv_type = USUAL_KV_TYPE
 
     @property
     def kernels(self) -> str:

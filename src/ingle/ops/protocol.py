@@ -324,9 +324,13 @@ class Model(Protocol):
 
 
 class Backend(Protocol):
-    """Makes weight handles and runs models whose handles it made."""
+    """Makes weight handles and runs models whose handles it made.
+
+    kv_type: what keys and values are kept as where nobody says otherwise (`ingle.ops.kv_type`).
+    """
 
     name: str
+    kv_type: str
 
     def matrix(self, name: str, fmt: Format, data: NDArray[np.uint8]) -> Weight:
         """A handle of encoded rows (rows, row_bytes), or of a stack of experts' rows

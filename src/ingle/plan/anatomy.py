@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ingle.models import load_model
 from ingle.models.decoder import Decoder
 from ingle.ops import (
+    USUAL_KV_TYPE,
     Activation,
     AttentionShape,
     KvLayout,
@@ -22,6 +23,7 @@ from ingle.ops import (
     RopeTable,
     Rotation,
     Weight,
+    kv_dtype,
 )
 from ingle.ops.count import CountingBackend, count
 from ingle.ops.protocol import run_model
@@ -100,12 +102,13 @@ class Anatomy:
 
 CPU_RUNTIME_BYTES = 64 << 20  # interpreter, libraries, vocabulary: measured, 50 to 70 MiB
 GPU_RUNTIME_BYTES = 600 << 20  # a CUDA context and its libraries' workspaces
-CPU_KV_BYTES, GPU_KV_BYTES = 4, 2  # float32 pages; bfloat16
+GPU_KV_BYTES = 2  # bfloat16
 _TABLE_BYTES = 16  # per angle: cosine and sine in float32, the angle in float64
 
 
-def anatomy(subject: Subject, gpu: bool = False) -> Anatomy:
-    """Of a model on the native CPU engine, or as stored, on a GPU. Raises IngleError."""
+def anatomy(subject: Subject, gpu: bool = False, kv_type: str = USUAL_KV_TYPE) -> Anatomy:
+    """Of a model on the native CPU engine, or as stored, on a GPU. kv_type: what keys and values
+    are kept as on the CPU. Raises IngleError."""
     backend = CountingBackend() if gpu else TileBackend()
     model = load_model(subject.container, backend, _SHORT_CONTEXT)
     census = Census()
@@ -134,7 +137,7 @@ def anatomy(subject: Subject, gpu: bool = False) -> Anatomy:
         rope_bytes=census.rope_bytes(),
         runtime_bytes=GPU_RUNTIME_BYTES if gpu else CPU_RUNTIME_BYTES,
         header_bytes=subject.header_bytes,
-        kv_value_bytes=GPU_KV_BYTES if gpu else CPU_KV_BYTES,
+        kv_value_bytes=GPU_KV_BYTES if gpu else kv_dtype(kv_type).itemsize,
         file_bytes=subject.file_bytes,
         max_context_tokens=model.max_position_embeddings,
         parameters=cost.parameters,

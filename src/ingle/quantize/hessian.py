@@ -144,7 +144,7 @@ class LayerStream:
         context = max(map(len, windows))
         self._model = load_model(container, self._backend, context)
         self._layout = KvLayout(self._model.attention_shapes)
-        self._pool = KvPool(self._layout, context, context)
+        self._pool = KvPool(self._layout, context, context, kv_type="f32")
         self._sequence = KvSequence(self._pool)
         self._rows = [self._model.embed(self._ops(window)) for window in windows]
         self._sums = Sums()

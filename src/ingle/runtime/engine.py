@@ -34,7 +34,8 @@ class Engine:
     """A model in a backend with room for `sequences` of `context_tokens` each.
 
     cache_bytes: of pages more than that, for prefixes that may come again; what running sequences
-    leave free serves them too. Any thread may call; one computes at a time, for all that wait.
+    leave free serves them too. kv_type: what keys and values are kept as; None: as the backend has
+    it. Any thread may call; one computes at a time, for all that wait.
     """
 
     def __init__(
@@ -45,13 +46,19 @@ class Engine:
         sequences: int = 1,
         cache_bytes: int = 0,
         max_waiting: int = MAX_WAITING,
+        kv_type: str | None = None,
     ) -> None:
         check_context(context_tokens, model.max_position_embeddings)
         self.model = model
         self.backend = backend
         self.context_tokens = context_tokens
         self.store = KvPool(
-            KvLayout(model.attention_shapes), context_tokens, CHUNK_TOKENS, sequences, cache_bytes
+            KvLayout(model.attention_shapes),
+            context_tokens,
+            CHUNK_TOKENS,
+            sequences,
+            cache_bytes,
+            kv_type or backend.kv_type,
         )
         self.pool = PagePool(self.store)
         self.index = PrefixIndex(self.pool)

@@ -8,12 +8,13 @@ tokens, or who holds which page (`pages` does).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingle.errors import IngleError
-from ingle.ops import PAGE_TOKENS, KvLayout
+from ingle.ops import PAGE_TOKENS, USUAL_KV_TYPE, KvArray, KvLayout, kv_dtype
 from ingle.ops.shape import KvGroup
 from ingle.plan.kv import group_pages, token_values
 
@@ -23,8 +24,8 @@ _ALIGNMENT = 64  # bytes: a cache line
 class KvPool:
     """Pages for `sequences` of up to `context_tokens` each, and `spare_bytes` more of them.
 
-    Memory is taken from the system as it is used. shares: pages per group that one sequence can
-    need; pages: of all.
+    kv_type: what they are kept as. Memory is taken from the system as it is used. shares: pages per
+    group that one sequence can need; pages: of all. Raises IngleError for a type that is none.
     """
 
     def __init__(
@@ -34,23 +35,25 @@ class KvPool:
         chunk_tokens: int,
         sequences: int = 1,
         spare_bytes: int = 0,
+        kv_type: str = USUAL_KV_TYPE,
     ) -> None:
+        self.kv_type, self.dtype = kv_type, kv_dtype(kv_type)
         self.layout = layout
         self.context_tokens = context_tokens
         self.chunk_tokens = chunk_tokens
         self.shares = [
             group_pages(group.window, context_tokens, chunk_tokens) for group in layout.groups
         ]
-        spare = _spare_pages(layout, spare_bytes)
+        spare = _spare_pages(layout, spare_bytes, self.dtype.itemsize)
         self.pages = [
             sequences * share + more for share, more in zip(self.shares, spare, strict=True)
         ]
-        self.keys: list[NDArray[np.float32]] = []
-        self.values: list[NDArray[np.float32]] = []
+        self.keys: list[KvArray] = []
+        self.values: list[KvArray] = []
         for group, pages in zip(layout.groups, self.pages, strict=True):
             shape = (len(group.layers), pages, group.num_key_value_heads)
-            self.keys.append(_zeros((*shape, group.head_dim, PAGE_TOKENS)))
-            self.values.append(_zeros((*shape, PAGE_TOKENS, group.head_dim)))
+            self.keys.append(_zeros((*shape, group.head_dim, PAGE_TOKENS), self.dtype))
+            self.values.append(_zeros((*shape, PAGE_TOKENS, group.head_dim), self.dtype))
 
     @property
     def nbytes(self) -> int:
@@ -81,19 +84,20 @@ def check_context(context_tokens: int, limit: int) -> None:
         )
 
 
-def page_bytes(group: KvGroup) -> int:
+def page_bytes(group: KvGroup, value_bytes: int) -> int:
     """Bytes of one page in all layers of a group."""
-    return PAGE_TOKENS * len(group.layers) * token_values(group) * 4
+    return PAGE_TOKENS * len(group.layers) * token_values(group) * value_bytes
 
 
-def _spare_pages(layout: KvLayout, spare_bytes: int) -> list[int]:
+def _spare_pages(layout: KvLayout, spare_bytes: int, value_bytes: int) -> list[int]:
     """Pages per group that `spare_bytes` buy.
 
     Full attention needs them all along a prefix, windows a few where a prefix may be resumed: they
     get a third of the bytes.
     """
-    windows = sum(page_bytes(group) for group in layout.groups if group.window)
-    everywhere = sum(page_bytes(group) for group in layout.groups if not group.window)
+    sizes = [(group.window, page_bytes(group, value_bytes)) for group in layout.groups]
+    windows = sum(size for window, size in sizes if window)
+    everywhere = sum(size for window, size in sizes if not window)
     share = 3 if windows and everywhere else 1
     for_windows = spare_bytes // share
     return [
@@ -104,8 +108,8 @@ def _spare_pages(layout: KvLayout, spare_bytes: int) -> list[int]:
     ]
 
 
-def _zeros(shape: Sequence[int]) -> NDArray[np.float32]:
-    size = int(np.prod(shape)) * 4
+def _zeros(shape: Sequence[int], dtype: np.dtype[Any]) -> KvArray:
+    size = int(np.prod(shape)) * dtype.itemsize
     raw = np.zeros(size + _ALIGNMENT, np.uint8)
     offset = -raw.ctypes.data % _ALIGNMENT
-    return raw[offset : offset + size].view(np.float32).reshape(shape)
+    return raw[offset : offset + size].view(dtype).reshape(shape)

@@ -1,7 +1,8 @@
 """Owns the file of one prefix page on disk: a header, the keys and values, a checksum over both.
 
 Layout: magic, header length (u32), checksum (32 bytes, BLAKE2b of what follows), header (JSON),
-then keys and values (float32) of each group that is present. It does not know directories.
+then keys and values, of the type that the header says, of each group that is present. It does not
+know directories.
 """
 
 from __future__ import annotations
@@ -16,24 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ingle.errors import FileFormatError
-from ingle.ops import PAGE_TOKENS
+from ingle.ops import KV_DTYPES, PAGE_TOKENS, KvArray
 
-MAGIC = b"ingleKV1"
+MAGIC = b"ingleKV2"
 _HEAD = struct.Struct("<8sI32s")
 _MAX_HEADER = 1 << 16
 _DIGEST_BYTES = 32
 
-Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]  # keys and values of a page, all layers
+Arrays = tuple[KvArray, KvArray]  # keys and values of a page, all layers
 
 
 @dataclass(frozen=True)
 class PageHeader:
-    """Which prefix a file continues, with which tokens, and for which groups it has pages."""
+    """Which prefix a file continues, with which tokens, for which groups it has pages, and what
+    its numbers are kept as."""
 
     model: str
+    kv_type: str
     parent: str
     tokens: tuple[int, ...]
     groups: tuple[int, ...]
@@ -44,6 +46,7 @@ class PageHeader:
         try:
             header = cls(
                 str(said["model"]),
+                str(said["kv_type"]),
                 str(said["parent"]),
                 tuple(said["tokens"]),
                 tuple(said["groups"]),
@@ -54,6 +57,8 @@ class PageHeader:
         right = all(type(n) is int and 0 <= n < 1 << 31 for n in numbers)
         if not right or not 1 <= len(header.tokens) <= PAGE_TOKENS:
             raise FileFormatError(where, "a prefix must have 1 to 64 tokens, but got others")
+        if header.kv_type not in KV_DTYPES:
+            raise FileFormatError(where, "a prefix must be of a known type, but got another")
         return header
 
 
@@ -91,7 +96,8 @@ def read_page(path: Path, expected: PageHeader, shapes: Sequence[Sequence[int]])
 
     Raises FileFormatError for a file that is another one, or damaged; OSError.
     """
-    size = sum(2 * 4 * PAGE_TOKENS * int(np.prod(shape)) for shape in shapes)
+    dtype = KV_DTYPES[expected.kv_type]
+    size = sum(2 * dtype.itemsize * PAGE_TOKENS * int(np.prod(shape)) for shape in shapes)
     with path.open("rb") as file:
         data = file.read(_HEAD.size + _MAX_HEADER + size + 1)
     header, start, checksum = _header(path, data)
@@ -103,9 +109,9 @@ def read_page(path: Path, expected: PageHeader, shapes: Sequence[Sequence[int]])
     for layers, heads, head_dim in shapes:
         count = layers * heads * head_dim * PAGE_TOKENS
         keys, values = (
-            np.frombuffer(data, np.float32, count, start + i * count * 4) for i in (0, 1)
+            np.frombuffer(data, dtype, count, start + i * count * dtype.itemsize) for i in (0, 1)
         )
-        start += 2 * count * 4
+        start += 2 * count * dtype.itemsize
         pages.append(
             (
                 keys.reshape(layers, heads, head_dim, PAGE_TOKENS),

@@ -11,7 +11,7 @@ import logging
 import os
 import queue
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from threading import Lock, Thread
@@ -101,7 +101,8 @@ class PrefixStore:
         if self.failed or self._jobs.full():
             return self.failed
         groups = tuple(g for g, page in enumerate(node.pages) if page != NO_PAGE)
-        header = PageHeader(self.model, self._digest_of(kind, node.parent), node.tokens, groups)
+        parent = self._digest_of(kind, node.parent)
+        header = PageHeader(self.model, pool.store.kv_type, parent, node.tokens, groups)
         digest = _digest(header.parent, node.tokens)
         with self._lock:
             known = self._entries.get(digest)
@@ -150,7 +151,8 @@ class PrefixStore:
                 (len(groups[g].layers), groups[g].num_key_value_heads, groups[g].head_dim)
                 for g in entry.header.groups
             ]
-            found = read_page(self._file(entry.digest), entry.header, shapes)
+            expected = replace(entry.header, kv_type=pool.store.kv_type)
+            found = read_page(self._file(entry.digest), expected, shapes)
         except (OSError, FileFormatError, IndexError) as error:
             _log.warning("a prefix on disk was dropped: %s", " ".join(str(error).split()))
             self._drop(entry)

@@ -25,7 +25,7 @@ from ingle.backends.cpu.weight import (
 from ingle.errors import IngleError
 from ingle.formats.packed import PackedTiles
 from ingle.numerics import Format
-from ingle.ops import Batch, KvLayout, Model, Weight
+from ingle.ops import USUAL_KV_TYPE, Batch, KvLayout, Model, Weight
 from ingle.ops.protocol import run_model
 
 _THREADS_PER_CORE = 8  # beyond that a forward spends its time in changing threads
@@ -35,7 +35,8 @@ MAX_ROWS = 512  # tokens of one forward; longer prompts come in chunks
 class CpuBackend:
     """Runs models with the best kernels of this CPU, or those INGLE_CPU names.
 
-    exact: weights are multiplied as floats, activations are never rounded to 8 bits; slower.
+    exact: weights are multiplied as floats, activations are never rounded to 8 bits, nor keys and
+    values to 16; slower.
     """
 
     name = "cpu"
@@ -49,6 +50,7 @@ class CpuBackend:
             raise IngleError("threads", rule, "threads beyond the cores only wait for each other")
         self.kernels = choose_kernels()
         self.exact = exact
+        self.kv_type = "f32" if exact else USUAL_KV_TYPE
         try:
             self.pool = _native.Pool(count)
         except RuntimeError as error:

@@ -22,6 +22,7 @@ from ingle.ops.protocol import GPT_OSS_ALPHA, GPT_OSS_LIMIT
 
 _BLOCK = 32
 _LANES = 16
+_SMALLEST = np.float32(2.0**-121)  # below it 127 / x is not finite: such blocks become zeros
 # Formats the native kernels multiply with 8-bit activations; the others take float ones.
 _SUPER = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS")
 _MULTIPLIED_AS_INT8 = (*_SUPER, "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4")
@@ -314,8 +315,8 @@ def quantize(x: Floats) -> tuple[Floats, Floats, Floats]:
     """8-bit activations: q (T, blocks, 32) as floats, scale and block sum (T, blocks)."""
     blocks = x.reshape(len(x), -1, _BLOCK)
     largest = np.abs(blocks).max(axis=-1)
-    with np.errstate(divide="ignore"):
-        inverse = np.where(largest > 0, np.float32(127) / largest, np.float32(0))
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = np.where(largest >= _SMALLEST, np.float32(127) / largest, np.float32(0))
     q = np.rint(blocks * inverse[..., None])
     return q, largest / np.float32(127), q.sum(axis=-1)
 

@@ -14,14 +14,15 @@ from ingle.backends.reference.arithmetic import (
 from ingle.backends.reference.forward import ReferenceOps
 from ingle.errors import IngleError
 from ingle.numerics import FORMATS, Format
-from ingle.ops import Batch, KvLayout, Model, Weight
+from ingle.ops import USUAL_KV_TYPE, Batch, KvLayout, Model, Weight
 from ingle.ops.protocol import run_model
 
 _ARITHMETICS: dict[str, type[Arithmetic]] = {"float": FloatArithmetic, "q8": KernelArithmetic}
 
 
 class ReferenceBackend:
-    """Runs models in numpy. emulate="q8" repeats the native kernels' arithmetic bit for bit."""
+    """Runs models in numpy. emulate="q8" repeats the native kernels' arithmetic bit for bit, which
+    keeps keys and values in 16 bits too."""
 
     name = "reference"
 
@@ -29,6 +30,7 @@ class ReferenceBackend:
         if emulate not in _ARITHMETICS:
             raise IngleError("emulate", f"arithmetic must be float or q8, but got {emulate}")
         self.arithmetic = _ARITHMETICS[emulate]()
+        self.kv_type = "f32" if emulate == "float" else USUAL_KV_TYPE
 
     @property
     def kernels(self) -> str:

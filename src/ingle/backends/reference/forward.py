@@ -18,6 +18,7 @@ from ingle.ops import (
     AttentionShape,
     Batch,
     Experts,
+    KvArray,
     KvLayout,
     Linear,
     Moe,
@@ -28,12 +29,17 @@ from ingle.ops import (
     ScannedHead,
 )
 from ingle.ops import Weight as OpaqueWeight
+from ingle.ops.kv_type import kept
 from ingle.ops.protocol import RESCORED, SCANNED_ROWS
 
 
 def _held(weight: OpaqueWeight) -> ReferenceWeight:
     assert isinstance(weight, ReferenceWeight)
     return weight
+
+
+def _floats(stored: KvArray) -> Floats:
+    return stored.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -132,8 +138,9 @@ class ReferenceOps(PrimitiveOps[Floats, Routed]):
         tables = self.batch.page_tables(group)
         pages = tables[self.batch.sequences, self.batch.positions // PAGE_TOKENS]
         slots = self.batch.positions % PAGE_TOKENS
-        self.batch.store.keys[group][layer, pages, :, :, slots] = k
-        self.batch.store.values[group][layer, pages, :, slots, :] = v
+        keys, values = self.batch.store.keys[group], self.batch.store.values[group]
+        keys[layer, pages, :, :, slots] = kept(k, keys.dtype)
+        values[layer, pages, :, slots, :] = kept(v, values.dtype)
 
     def _cached(
         self, sequence: int, rows: NDArray[np.intp], shape: AttentionShape
@@ -149,7 +156,7 @@ class ReferenceOps(PrimitiveOps[Floats, Routed]):
         visible = position[None, :] <= last[:, None]
         if shape.window:
             visible &= position[None, :] > last[:, None] - shape.window
-        return visible, keys.reshape(flat), values.reshape(flat)
+        return visible, _floats(keys).reshape(flat), _floats(values).reshape(flat)
 
     def add(self, x: Floats, y: Floats) -> Floats:
         """x + y."""
