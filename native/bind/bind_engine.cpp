@@ -299,7 +299,12 @@ void bind_engine(nb::module_& m) {
     nb::class_<AttentionShape>(m, "AttentionShape")
         .def("__init__", [](AttentionShape* self, int num_heads, int num_kv_heads, int head_dim, int window, int group, int layer, float scale) {
             new (self) AttentionShape{num_heads, num_kv_heads, head_dim, window, group, layer, scale};
-        }, "num_heads"_a, "num_kv_heads"_a, "head_dim"_a, "window"_a, "group"_a, "layer"_a, "scale"_a);
+        }, "num_heads"_a, "num_kv_heads"_a, "head_dim"_a, "window"_a, "group"_a, "layer"_a, "scale"_a)
+        .def_ro("num_heads", &AttentionShape::num_heads)
+        .def_ro("head_dim", &AttentionShape::head_dim)
+        .def_ro("window", &AttentionShape::window);
+    m.def("span_bytes", [](int num_heads, int head_dim) { return kMaxSpans * num_heads * span_state(head_dim) * 4; },
+          "num_heads"_a, "head_dim"_a, "Bytes of the states of one row's spans, before alignment.");
 
     nb::class_<KvArrays>(m, "KvArrays", "Pages of one group of layers and the page tables of a batch.")
         .def("__init__", [](KvArrays* self, KvPages keys, KvPages values, Array<int32_t, 2> page_tables) {

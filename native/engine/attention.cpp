@@ -64,12 +64,32 @@ struct Attend : Step {
     AttentionShape s;
     const float* sinks;
     bool quantizes;  // its own columns; else a step of its own follows
+    float* states = nullptr;                     // (kMaxSpans, heads, span_state) of a lone row; or null
+    std::unique_ptr<std::atomic<int64_t>[]> done;  // spans, of each KV head
     void run(const Frame& f, int thread) override {
+        const int64_t spans = rows(f) == 1 ? span_index(f.batch.positions[0] / kPageTokens) + 1 : 1;
+        if (states && f.num_threads > 1 && spans > 1 && spans <= kMaxSpans) return run_spans(f, thread, spans);
         const int64_t blocks = (rows(f) + kAttendRows - 1) / kAttendRows, n = blocks * s.num_kv_heads;
         // Later tokens see more keys: with many rows everything is handed out dynamically.
         share(f, thread, n, 1, blocks > 1 ? 0 : 4, [&](int64_t begin, int64_t end) {
             for (int64_t i = begin; i < end; ++i)
                 block(f, blocks - 1 - i / s.num_kv_heads, static_cast<int>(i % s.num_kv_heads));
+        });
+    }
+    // A lone row's long context is shared out by spans; who ends a KV head's last one folds them.
+    void run_spans(const Frame& f, int thread, int64_t spans) {
+        const int64_t heads = s.num_heads / s.num_kv_heads, stride = s.num_heads * span_state(s.head_dim);
+        share(f, thread, s.num_kv_heads * spans, 1, 3, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) {
+                const int64_t kv_head = i / spans, span = i % spans;
+                float* mine = states + kv_head * heads * span_state(s.head_dim);
+                const AttendArgs a = args(f, 0, 1, static_cast<int>(kv_head));
+                f.kernels.attend_span[kv_type(f)](a, span_first_page(span), mine + span * stride);
+                if (done[kv_head].fetch_add(1, std::memory_order_acq_rel) + 1 < spans) continue;
+                done[kv_head].store(0, std::memory_order_relaxed);
+                f.kernels.fold_spans(a, mine, spans, stride);
+                finish(f, 0, 1, static_cast<int>(kv_head));
+            }
         });
     }
     // Rows of a block, in runs of consecutive positions of one sequence.
@@ -83,6 +103,11 @@ struct Attend : Step {
         }
     }
     void consecutive(const Frame& f, int64_t r, int64_t count, int kv_head) const {
+        f.kernels.attend[kv_type(f)](args(f, r, count, kv_head));
+        finish(f, r, count, kv_head);
+    }
+    int kv_type(const Frame& f) const { return static_cast<int>(f.batch.groups[s.group].type); }
+    AttendArgs args(const Frame& f, int64_t r, int64_t count, int kv_head) const {
         const int heads = s.num_heads / s.num_kv_heads;
         const int64_t width = static_cast<int64_t>(heads) * s.head_dim, first = kv_head * width;
         const KvGroup& g = f.batch.groups[s.group];
@@ -105,8 +130,11 @@ struct Attend : Step {
         a.scale = s.scale;
         a.heads = heads;
         a.head_dim = s.head_dim;
-        f.kernels.attend[static_cast<int>(g.type)](a);
+        return a;
+    }
+    void finish(const Frame& f, int64_t r, int64_t count, int kv_head) const {
         if (!quantizes) return;
+        const int64_t width = int64_t{s.num_heads} / s.num_kv_heads * s.head_dim, first = kv_head * width;
         for (int64_t i = r; i < r + count; ++i)
             quantize(f.kernels, row(out, i) + first, out, i, first, width);
     }
@@ -157,6 +185,13 @@ void Tape::remember(const AttentionShape& s) {  // layers that read the same pag
     attentions_.push_back(s);
 }
 
+// Layers run one after another: those of one size share their states.
+float* Tape::span_states(int64_t floats) {
+    float*& states = span_states_[floats];
+    if (!states) states = static_cast<float*>(scratch(kMaxSpans * floats * 4));
+    return states;
+}
+
 void Tape::attend(int qkv, const AttentionShape& s, const float* sinks, int out) {
     const int64_t width = int64_t{s.num_heads} * s.head_dim;
     require(at(out).width == width, "attention output must be heads * head_dim wide");
@@ -167,6 +202,8 @@ void Tape::attend(int qkv, const AttentionShape& s, const float* sinks, int out)
     step->out = at(out);
     step->s = s;
     step->sinks = sinks;
+    step->done = std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(s.num_kv_heads));
+    if (!s.window) step->states = span_states(int64_t{s.num_heads} * span_state(s.head_dim));
     step->quantizes = at(out).int8_parts && width / s.num_kv_heads % kBlock == 0;
     const bool quantized = step->quantizes || !at(out).int8_parts;
     push(std::move(step));

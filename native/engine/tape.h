@@ -169,9 +169,11 @@ private:
     // Layers run one after another: slots of one role and shape are shared.
     int shared_slot(const std::string& role, int64_t width, int int8_parts, int64_t ranks);
     std::shared_ptr<MoeBuffers> moe_buffers(int num_experts, int64_t capacity);
+    float* span_states(int64_t floats);
 
     std::map<std::tuple<std::string, int64_t, int, int64_t>, int> shared_slots_;
     std::vector<std::shared_ptr<MoeBuffers>> moe_buffers_;
+    std::map<int64_t, float*> span_states_;  // by the floats of a span
     struct LastMoe {
         std::shared_ptr<MoeBuffers> buffers;
         Slot inner;  // hidden rows, in the order of entries

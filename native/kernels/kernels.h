@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/spans.h"
+
 namespace ingle {
 
 enum class WeightType : int { F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4,
@@ -83,6 +85,10 @@ struct Kernels {
     void (*add_weighted)(float weight, const float* y, int64_t n, float* total);
     void (*route)(const RouteArgs& args);
     void (*attend[kKvTypes])(const AttendArgs& args);
+    // The same in parts, for one row without a window: the span that begins at `page`, as a state of
+    // span_state(head_dim) floats a head; then all spans, `stride` floats apart, into args.out.
+    void (*attend_span[kKvTypes])(const AttendArgs& args, int64_t page, float* states);
+    void (*fold_spans)(const AttendArgs& args, const float* states, int64_t num_spans, int64_t stride);
     // n % 16 == 0; ties to even, beyond +-65504 the largest number
     void (*round_f16)(const float* x, int64_t n, uint16_t* y);
 };

@@ -30,5 +30,7 @@ constexpr Kernels kTable = {
     add_weighted,
     route,
     {attend<KvF32>, attend<KvF16>},
+    {attend_span<KvF32>, attend_span<KvF16>},
+    fold_spans,
     round_f16,
 };

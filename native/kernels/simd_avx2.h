@@ -5,6 +5,7 @@ struct B { __m256i a, b; };  // 64 x uint8: 16 rows x 4 columns of weights
 
 constexpr bool kBiasedSigned = false;  // vpmaddubsw would saturate on biased bytes
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
+constexpr int kTileQueries = 4, kTileVectors = 1;  // of attention: 8 registers of sums
 
 INLINE F f_set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 INLINE F f_zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
@@ -47,6 +48,7 @@ INLINE __m256 pow2_8(__m256 n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
 }
 INLINE F f_pow2(F n) { return {pow2_8(n.a), pow2_8(n.b)}; }
+INLINE F f_scale(F x, F n) { return f_mul(x, f_pow2(n)); }
 INLINE float f_sum(F x) {  // lane l with l + 8, l + 4, l + 2, l + 1
     const __m256 h = _mm256_add_ps(x.a, x.b);
     const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

@@ -9,6 +9,7 @@ using B = __m512i;  // 64 x uint8: 16 rows x 4 columns of weights
 constexpr bool kBiasedSigned = true;
 // 2 tiles x 6 columns: as many registers of sums and of totals, four of weights
 constexpr int kTilesTogether = 2, kMaxColumns = 6;
+constexpr int kTileQueries = 8, kTileVectors = 2;  // of attention: 16 registers of sums
 
 INLINE F f_zero() { return _mm512_setzero_ps(); }
 INLINE F f_set1(float x) { return _mm512_set1_ps(x); }
@@ -38,6 +39,7 @@ INLINE F f_pow2(F n) {  // 2^n for integral n in [-126, 127]
     const I e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));
 }
+INLINE F f_scale(F x, F n) { return _mm512_scalef_ps(x, n); }  // x * 2^n
 // Lane l is added to l + 8, then l + 4, l + 2, l + 1: the order every instruction set keeps.
 INLINE float f_sum(F a) {
     const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));

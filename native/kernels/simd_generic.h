@@ -6,6 +6,7 @@ struct B { uint8_t v[64]; };  // 16 rows x 4 columns of weights
 
 constexpr bool kBiasedSigned = false;
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
+constexpr int kTileQueries = 1, kTileVectors = 1;
 
 #define LANES(expr) F r; for (int i = 0; i < 16; ++i) r.v[i] = (expr); return r
 INLINE F f_set1(float x) { LANES(x); }
@@ -31,6 +32,7 @@ INLINE float f_from_bits(uint32_t bits) {
 INLINE F f_pow2(F n) {
     LANES(f_from_bits(static_cast<uint32_t>(static_cast<int32_t>(n.v[i]) + 127) << 23));
 }
+INLINE F f_scale(F x, F n) { return f_mul(x, f_pow2(n)); }
 INLINE float f_sum(F x) {
     for (int half = 8; half >= 1; half /= 2)
         for (int i = 0; i < half; ++i) x.v[i] += x.v[i + half];

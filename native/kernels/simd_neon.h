@@ -7,6 +7,7 @@ struct B { uint8x16_t a, b, c, d; };   // 64 x uint8: 16 rows x 4 columns of wei
 constexpr bool kBiasedSigned = false;
 // 16 registers of integer sums and 8 of weights; the totals are touched once a block
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
+constexpr int kTileQueries = 4, kTileVectors = 1;  // of attention: 16 registers of sums
 
 // op of the operands' first registers, of their second ones, ...
 template <class R, class Op, class... X>
@@ -61,6 +62,7 @@ INLINE F f_pow2(F n) {  // 2^n for integral n in [-126, 127]
         return vreinterpretq_f32_s32(vshlq_n_s32(e, 23));
     }, n);
 }
+INLINE F f_scale(F x, F n) { return f_mul(x, f_pow2(n)); }
 INLINE float f_sum(F x) {  // lane l with l + 8, l + 4, l + 2, l + 1
     const float32x4_t q = vaddq_f32(vaddq_f32(x.a, x.c), vaddq_f32(x.b, x.d));
     const float32x2_t d = vadd_f32(vget_low_f32(q), vget_high_f32(q));

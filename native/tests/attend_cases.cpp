@@ -42,22 +42,32 @@ void attend_case(Comparison& comparison, Random& random, const Shape& s, Data da
     Guarded<float> q(s.rows * stride - 7), sinks(s.heads);
     Guarded<T> keys(kPages * page_stride - 16), values(kPages * page_stride - 16);
     Guarded<float> ours(q.size()), generic(q.size());
-    Guarded<int32_t> pages(kPages);
-    for (int i = 0; i < kPages; ++i) pages[i] = (3 * i + 2) % kPages;
+    Guarded<int32_t> pages(s.last / kPageTokens + 2);
+    for (int64_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<int32_t>((3 * i + 2) % kPages);
     fill(random, data, q);
     fill_kv(random, data, keys);
     fill_kv(random, data, values);
     fill(random, Data::Usual, sinks);
-    const auto run = [&](const Kernels& k, Guarded<float>& out) {
+    const auto run = [&](const Kernels& k, Guarded<float>& out, bool in_spans) {
         for (int64_t i = 0; i < out.size(); ++i) out[i] = 12345.0f;
-        k.attend[static_cast<int>(type)](
-            {q.data(), out.data(), stride, stride, s.rows, s.last, s.window, pages.data(),
-             reinterpret_cast<const uint8_t*>(keys.data()), reinterpret_cast<const uint8_t*>(values.data()),
-             page_stride * kv_value_bytes(type), s.sinks ? sinks.data() : nullptr, 0.125f, s.heads, s.head_dim});
+        const AttendArgs args{
+            q.data(), out.data(), stride, stride, s.rows, s.last, s.window, pages.data(),
+            reinterpret_cast<const uint8_t*>(keys.data()), reinterpret_cast<const uint8_t*>(values.data()),
+            page_stride * kv_value_bytes(type), s.sinks ? sinks.data() : nullptr, 0.125f, s.heads, s.head_dim};
+        if (!in_spans) return k.attend[static_cast<int>(type)](args);
+        const int64_t spans = span_index(s.last / kPageTokens) + 1, size = s.heads * span_state(s.head_dim);
+        Guarded<float> states(spans * size);
+        for (int64_t i = spans - 1; i >= 0; --i)
+            k.attend_span[static_cast<int>(type)](args, span_first_page(i), states.data() + i * size);
+        k.fold_spans(args, states.data(), spans, size);
     };
-    run(comparison.kernels, ours);
-    run(kernels_generic(), generic);
-    comparison.expect(named(s, data) + (type == KvType::F16 ? " f16" : ""), ours, generic);
+    const std::string what = named(s, data) + (type == KvType::F16 ? " f16" : "");
+    run(comparison.kernels, ours, false);
+    run(kernels_generic(), generic, false);
+    comparison.expect(what, ours, generic);
+    if (s.rows > 1 || s.window) return;
+    run(comparison.kernels, ours, true);
+    comparison.expect(what + " in spans", ours, generic);
 }
 
 // Floats around every float16: itself, above it by less than half a step, halfway to the next.
@@ -68,7 +78,7 @@ void round_cases(Comparison& comparison) {
     for (int64_t i = 0; i < n; i += 4) {
         const auto half = static_cast<uint32_t>(i / 4);
         const float small = static_cast<float>(half & 0x7FFF) * 0x1p-24f;  // subnormal up to 2^10
-        const uint32_t normal = (half & 0x8000u) << 16 | ((half & 0x7FFFu) << 13) + (112u << 23);
+        const uint32_t normal = (half & 0x8000u) << 16 | (((half & 0x7FFFu) << 13) + (112u << 23));
         x[i] = small;
         x[i + 1] = -small - 0x1p-25f;
         x[i + 2] = float_of(normal | 0x1000u);
@@ -96,6 +106,12 @@ void attend_cases(Comparison& comparison) {
                         attend_case<uint16_t>(comparison, random, shape, data, KvType::F16);
                     }
                 }
+    for (const int heads : {1, 3, 8, 9})  // ends and beginnings of spans
+        for (const int64_t last : {510, 511, 512, 4095, 4096, 4223, 8192, 8318, 17000}) {
+            const Shape shape{heads, 16, 1 + static_cast<int>(last % 2) * 3, last, 0, heads != 3};
+            attend_case<float>(comparison, random, shape, Data::Usual, KvType::F32);
+            attend_case<uint16_t>(comparison, random, shape, Data::Usual, KvType::F16);
+        }
 }
 
 }  // namespace ingle::test

@@ -35,10 +35,22 @@ class Matrix:
 class AttentionShape:
     def __init__(self, num_heads: int, num_kv_heads: int, head_dim: int, window: int, group: int, layer: int, scale: float) -> None: ...
 
+    @property
+    def num_heads(self) -> int: ...
+
+    @property
+    def head_dim(self) -> int: ...
+
+    @property
+    def window(self) -> int: ...
+
+def span_bytes(num_heads: int, head_dim: int) -> int:
+    """Bytes of the states of one row's spans, before alignment."""
+
 class KvArrays:
     """Pages of one group of layers and the page tables of a batch."""
 
-    def __init__(self, keys: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None, None, None), order='C', device='cpu')], values: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None, None, None), order='C', device='cpu')], page_tables: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> None: ...
+    def __init__(self, keys: Annotated[NDArray, dict(shape=(None, None, None, None, None), order='C', device='cpu')], values: Annotated[NDArray, dict(shape=(None, None, None, None, None), order='C', device='cpu')], page_tables: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> None: ...
 
 class Tape:
     """A recorded forward pass; `run` executes it without the GIL."""

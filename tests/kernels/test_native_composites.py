@@ -164,7 +164,8 @@ def run(
 ) -> np.ndarray:
     """Logits of all ids, chunk by chunk."""
     model = Patchwork(s, backend)
-    pool = KvPool(KvLayout(model.attention_shapes), CONTEXT, chunk)
+    layout = KvLayout(model.attention_shapes)
+    pool = KvPool(layout, CONTEXT, chunk, kv_type=backend.kv_type)
     view = KvSequence(pool)
     out = []
     for start in range(0, len(ids), chunk):

@@ -11,7 +11,9 @@ import pytest
 
 from ingle import LLM, _native
 from ingle.errors import IngleError
+from ingle.ops import Batch, KvLayout
 from ingle.runtime import engine
+from ingle.runtime.kv import KvPool, KvSequence
 
 Make = Callable[..., Path]
 
@@ -77,6 +79,34 @@ def test_chunks_and_threads_change_no_bit(
         np.testing.assert_array_equal(llm.logits(ids), whole)
 
 
+@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+def test_spans_of_a_long_context(tiny_llama: Make, isa: str, kv_type: str) -> None:
+    """Of a lone token threads take spans; of a chunk one thread folds them: the same bits."""
+    path, ids = tiny_llama(layers=1, kv_heads=3), random_ids(1100)
+    with LLM(path, threads=1, context=1152, kv_type=kv_type) as llm:
+        whole = llm.logits(ids)
+    for threads in (2, 3):
+        with LLM(path, threads=threads, context=1152, kv_type=kv_type) as llm:
+            model = llm.engine.model
+            pool = KvPool(KvLayout(model.attention_shapes), 1152, 512, kv_type=kv_type)
+            view = KvSequence(pool)
+            for start in range(0, 1000, 500):
+                batch = Batch.chunk(ids[start : start + 500], start, pool, view, [])
+                llm.backend.forward(model, batch)
+            for position in range(1000, 1100):
+                batch = Batch.chunk(ids[position : position + 1], position, pool, view, [0])
+                ours = llm.backend.forward(model, batch)[0]
+                np.testing.assert_array_equal(ours, whole[position])
+
+
+def test_bits_of_a_second_span(tiny_llama: Make, isa: str) -> None:
+    path, ids = tiny_llama(layers=1, vocab=257), random_ids(560)
+    with LLM(path, threads=2, context=576) as llm:
+        ours = llm.logits(ids)
+    expected = LLM(path, backend="reference", emulate="q8", context=576).logits(ids)
+    np.testing.assert_array_equal(ours, expected)
+
+
 def test_instruction_sets_agree(tiny_llama: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tiny_llama(format="Q8_0")
     ids = random_ids(130)
@@ -112,7 +142,7 @@ def test_integer_arithmetic_stays_near_float(tiny_llama: Make) -> None:
 def test_float_formats_match_float_arithmetic(tiny_llama: Make) -> None:
     path = tiny_llama(format="F32")
     ids = random_ids(100)
-    with LLM(path, context=256) as llm:
+    with LLM(path, context=256, kv_type="f32") as llm:
         ours = llm.logits(ids)
     exact = LLM(path, backend="reference", context=256).logits(ids)
     assert float(np.abs(ours - exact).max() / exact.std()) < 1e-4

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingle.backends.reference.arithmetic import kernel_exp, quantize
+from ingle.backends.reference.attention import kernel_exp2, spans
 from ingle.backends.reference.fma import fma, lane_sum
 
 # Away from overflow and subnormals, where float32's spacing is relative.
@@ -64,3 +65,22 @@ def test_rows_without_a_finite_reciprocal_become_zeros() -> None:
     finite = exponents >= -121
     assert (q[~finite] == 0).all() and (sums[~finite] == 0).all()
     assert (q[finite][:, 0, 0] == -127).all() and np.isfinite(d).all()
+
+
+@given(st.floats(-200, 0, width=32))
+def test_exp2_is_near_the_truth(x: float) -> None:
+    got = float(kernel_exp2(np.array([x], np.float32))[0])
+    if x < -126:
+        assert got == 0
+    else:
+        assert abs(got / 2.0**x - 1) < 2e-7
+    assert kernel_exp2(np.zeros(1, np.float32))[0] == 1
+
+
+def test_spans_lie_at_fixed_places() -> None:
+    whole = list(spans(1 << 14))
+    assert len(whole) == 72 and [len(span) for span in whole[:16]] == [8] * 16
+    assert [span.start for span in whole[1:]] == [span.stop for span in whole[:-1]]
+    for pages in (1, 8, 9, 64, 130, 1000):
+        shorter = list(spans(pages))
+        assert shorter[:-1] == whole[: len(shorter) - 1] and shorter[-1].stop == pages

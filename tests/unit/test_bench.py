@@ -27,7 +27,8 @@ from ingle.models import load_model
 from ingle.ops.count import CountingBackend, count
 from ingle.ops.protocol import run_model
 
-KEYS = ["model", "threads", "isa", "read_bytes_per_s", "peak_ops_per_s", "peak_rss_bytes"]
+KEYS = ["model", "threads", "isa", "kv_type"]
+KEYS += ["read_bytes_per_s", "peak_ops_per_s", "peak_rss_bytes"]
 RESULT_KEYS = ["test", "depth", "batch", "tokens_per_s", "spread", "bytes_per_token"]
 RESULT_KEYS += ["share_of_read_bandwidth", "share_of_peak_ops"]
 ROOT = Path(__file__).parents[2]
@@ -147,9 +148,9 @@ def test_what_cannot_be_meant_is_refused(flags: dict[str, Any], where: str) -> N
 def test_tests_must_fit(dense: Path) -> None:
     model = load_model(open_container(dense), CountingBackend(), 1)
     with pytest.raises(IngleError, match="context must be"):
-        check_tests(model, [Timed(False, 1 << 20)], None)
+        check_tests(model, [Timed(False, 1 << 20)], None, 2)
     with pytest.raises(IngleError, match="keys and values must fit"):
-        check_tests(model, [Timed(True, 32, 100, 200)], 1 << 16)
+        check_tests(model, [Timed(True, 32, 100, 200)], 1 << 16, 2)
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "{}", "[]", '{"read_bytes_per_s": "x"}'])

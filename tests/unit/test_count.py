@@ -96,10 +96,10 @@ def test_attention_and_kv_of_one_token_by_hand(
     seen = layers // 2 * (min(position + 1, 128) + position + 1)  # half of them slide
     cost = count(counted, start=position)
     assert cost.attention_flops == 2 * 2 * 64 * 64 * seen
-    assert cost.kv_written_bytes == layers * 2 * KV * 4
-    assert cost.kv_read_bytes == 2 * KV * 4 * seen
-    half = count(counted, start=position, kv_value_bytes=2)
-    assert half.kv_read_bytes * 2 == cost.kv_read_bytes
+    assert cost.kv_written_bytes == layers * 2 * KV * 2
+    assert cost.kv_read_bytes == 2 * KV * 2 * seen
+    whole = count(counted, start=position, kv_value_bytes=4)
+    assert whole.kv_read_bytes == 2 * cost.kv_read_bytes
 
 
 @pytest.mark.parametrize(("start", "tokens"), [(0, 140), (100, 40), (1000, 3)])
@@ -112,7 +112,7 @@ def test_a_chunk_costs_what_its_tokens_cost_one_by_one(start: int, tokens: int) 
     heads = 2 * (tokens - 1) * VOCAB * HIDDEN  # only the last token's logits are wanted
     assert chunk.matrix_flops + heads == sum(cost.matrix_flops for cost in alone)
     sliding = set().union(*(range(max(0, p - 127), p + 1) for p in range(start, start + tokens)))
-    assert chunk.kv_read_bytes == 12 * 2 * KV * 4 * (len(sliding) + start + tokens)
+    assert chunk.kv_read_bytes == 12 * 2 * KV * 2 * (len(sliding) + start + tokens)
     assert chunk.parameters == alone[0].parameters
 
 

@@ -43,7 +43,7 @@ class Wishes:
     exact_reference: bool
     threads: int | None
     backend: str
-    kv_type: str | None
+    kv_type: str | None = None
 
 
 def evaluate_model(model: str, wishes: Wishes, as_json: bool) -> None:

@@ -54,6 +54,7 @@ class _TapeOfSizes:
         self._slots: list[tuple[int, int]] = []
         self._slot_bytes: list[int] = []
         self._of_outputs: set[int] = set()
+        self._spans: set[int] = set()
         self._shared: set[tuple[str, int, int, int]] = set()
 
     def slot(self, width: int, int8_parts: int, ranks: int = 1) -> int:
@@ -95,6 +96,13 @@ class _TapeOfSizes:
         ):
             self._share(role, columns, count, num_experts_per_tok)
 
+    def attend(self, qkv: int, shape: _native.AttentionShape, sinks: Any, out: int) -> None:
+        """Room for the spans of one row's context, shared by layers alike."""
+        size = _native.span_bytes(shape.num_heads, shape.head_dim)
+        if not shape.window and size not in self._spans:
+            self._spans.add(size)
+            self._scratch(size)
+
     def rescore(self, source: int, weight: WeightMeta, count: int) -> None:
         """Room for the runs of rows that are chosen, and for one thread's choosing."""
         runs = -(-weight.shape[0] // SCANNED_ROWS)
@@ -104,6 +112,11 @@ class _TapeOfSizes:
     def output_bytes(self) -> int:
         """Of the scratch, what only rows whose logits are wanted fill."""
         return sum(self._slot_bytes[slot] for slot in self._of_outputs)
+
+    @property
+    def span_bytes(self) -> int:
+        """Of the scratch, what only long contexts fill."""
+        return sum(self._spans)
 
     def _share(self, role: str, width: int, int8_parts: int, ranks: int) -> None:
         key = (role, width, int8_parts, ranks)
@@ -126,8 +139,9 @@ def scratch_bytes(model: Model, max_rows: int = MAX_ROWS) -> int:
 
 
 def idle_bytes(model: Model, max_rows: int = MAX_ROWS) -> int:
-    """Of them, those that steps which want the logits of one row do not touch."""
-    return _recorded(model, max_rows).output_bytes * (max_rows - 1) // max_rows
+    """Of them, those that steps which want one row's logits, in a short context, do not touch."""
+    tape = _recorded(model, max_rows)
+    return tape.output_bytes * (max_rows - 1) // max_rows + tape.span_bytes
 
 
 def _recorded(model: Model, max_rows: int) -> _TapeOfSizes:

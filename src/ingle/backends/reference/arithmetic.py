@@ -13,11 +13,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ingle.backends.reference.attention import attend
 from ingle.backends.reference.fma import Floats, fma, fma_chain, lane_sum
 from ingle.numerics import FORMATS, Format, decode
 from ingle.numerics.iq4 import xs_values
 from ingle.numerics.k_types import INTEGERS
-from ingle.ops import PAGE_TOKENS, Activation, WeightMeta
+from ingle.ops import Activation, WeightMeta
 from ingle.ops.protocol import GPT_OSS_ALPHA, GPT_OSS_LIMIT
 
 _BLOCK = 32
@@ -237,23 +238,8 @@ class KernelArithmetic(Arithmetic):
         scale: float,
         sinks: Floats | None,
     ) -> Floats:
-        """Pages of 64 positions folded in order."""
-        tokens, heads, head_dim = q.shape
-        maximum = np.full((tokens, heads), -np.inf, np.float32)
-        weight = np.zeros((tokens, heads, _LANES), np.float32)
-        out = np.zeros((tokens, heads, head_dim), np.float32)
-        if sinks is not None:
-            maximum[:] = sinks
-            weight[:, :, 0] = 1
-        for start in range(0, len(keys), PAGE_TOKENS):
-            page = slice(start, start + PAGE_TOKENS)
-            rows = np.flatnonzero(visible[:, page].any(axis=1))
-            if len(rows):
-                seen = visible[rows, page][:, None, :]
-                state = maximum[rows], weight[rows], out[rows]
-                folded = _fold_page(q[rows], keys[page], values[page], seen, scale, *state)
-                maximum[rows], weight[rows], out[rows] = folded
-        return out * (np.float32(1) / lane_sum(weight))[..., None]
+        """Pages of 64 positions folded in order within a span, and spans among each other."""
+        return attend(q, keys, values, visible, scale, sinks)
 
 
 def _lanes(x: Floats) -> Floats:
@@ -262,33 +248,6 @@ def _lanes(x: Floats) -> Floats:
     padded = np.zeros((len(x), -(-width // _LANES) * _LANES), np.float32)
     padded[:, :width] = x
     return padded.reshape(len(x), -1, _LANES).swapaxes(0, 1)
-
-
-def _fold_page(
-    q: Floats,
-    keys: Floats,
-    values: Floats,
-    seen: NDArray[np.bool_],
-    scale: float,
-    maximum: Floats,
-    weight: Floats,
-    out: Floats,
-) -> tuple[Floats, Floats, Floats]:
-    scores = fma_chain(np.moveaxis(q, -1, 0)[..., None], keys.T[:, None, None, :])
-    scores = scores * np.float32(scale)
-    masked = np.where(seen, scores, np.float32(-np.inf))
-    largest = np.maximum(masked.max(axis=-1), maximum)
-    with np.errstate(invalid="ignore"):
-        correction = kernel_exp(maximum - largest)
-    weight = weight * correction[..., None]
-    p = np.where(seen, kernel_exp(scores - largest[..., None]), np.float32(0))
-    for lanes in np.split(p, PAGE_TOKENS // _LANES, axis=-1):
-        weight = weight + lanes
-    out = out * correction[..., None]
-    for position in range(PAGE_TOKENS):
-        if seen[..., position].any():
-            out = fma(p[..., position, None], values[position], out)
-    return largest, weight, out
 
 
 def kernel_exp(x: Floats) -> Floats:
