@@ -87,6 +87,7 @@ class ScriptedLLM(ingle.llm.LLM):
         self.engine = Engine(ScriptedModel(), self.backend, settings.get("context") or 4096)
         self.load_s = 0.0
         self._prefixes = None
+        self._meter = None
         self._named = Named(None, None, None, None, {}, {})
         self._given_template = None
         self._running = WeakSet()

@@ -68,11 +68,13 @@ class Script:
         (start,) = [self.llm.tokenizer.special_tokens["<|im_start|>"]]
         (end,) = [self.llm.tokenizer.special_tokens["<|im_end|>"]]
         turns = [i for i, token in enumerate(ids) if token == start]
+        if len(turns) < 2:  # a prompt whose own tokens are scored
+            return end
         asked = self.llm.tokenizer.decode(ids[turns[-2] + 1 : turns[-1] - 2])
         text = asked.partition("\n")[2]
         reply = self.replies.get(text) or self.llm.tokenizer.encode(f"You said: {text}")
         said = len(ids) - turns[-1] - 1 - len(self.llm.tokenizer.encode(OPENING))
-        return end if said >= len(reply) else reply[said]
+        return reply[said] if 0 <= said < len(reply) else end
 
 
 @pytest.fixture(scope="session")

@@ -100,7 +100,7 @@ def is_paused(script: Script, before: list[int]) -> bool:
 
 
 def test_an_answer_waits_for_its_reader_and_nobody_else_does(script: Script) -> None:
-    script.replies["long"] = [65] * 189
+    script.replies["long"] = [32] * 189  # "A"
     with living(script.llm) as live, slow_reader(live) as slow:
         steps: list[int] = []
         until(lambda: is_paused(script, steps))
@@ -113,7 +113,7 @@ def test_an_answer_waits_for_its_reader_and_nobody_else_does(script: Script) -> 
 
 def test_an_answer_that_nobody_reads_ends(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "UNREAD_S", 0.3)
-    script.replies["long"] = [65] * 189
+    script.replies["long"] = [32] * 189  # "A"
     scheduler = script.llm.engine.scheduler
     with living(script.llm) as live, slow_reader(live) as slow:
         until(lambda: script.steps > 0)

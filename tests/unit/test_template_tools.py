@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,16 @@ def test_lark_of_calls_is_compiled() -> None:
         for marks in (None, (260, 261)):
             grammar = Grammar.trusted_lark(grammar_source(choice, marks))
             GrammarConstraint(GrammarVocabulary.of(WORDS), grammar).mask()
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_one_reply_may_make_one_call_alone(parallel: bool) -> None:
+    choice = replace(REQUIRED, parallel=parallel)
+    grammar = Grammar.trusted_lark(grammar_source(choice, (260, 261)))
+    held = GrammarConstraint(GrammarVocabulary.of(WORDS), grammar)
+    for token_id in WORDS.encode_with_specials(SAID.removeprefix("Hm.\n")):
+        held.advance(token_id)
+    assert allows(held.mask(), 260) is parallel
 
 
 def test_a_call_in_text_is_told_once_it_is_whole() -> None:

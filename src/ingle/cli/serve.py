@@ -73,7 +73,8 @@ def serve(models: Sequence[str], wish: Wish) -> None:
         print(f"serving {', '.join(p.name for p in places)} at {url}", file=sys.stderr)
         print(f"OpenAI: {url}/v1   API: {url}/docs   Ctrl-C ends", file=sys.stderr, flush=True)
 
-    run(rack, address, ready)
+    kept = None if wish.cache_dir is None else wish.cache_dir / "responses.sqlite"
+    run(rack, address, ready, kept)
 
 
 async def _preload(rack: Rack, name: str) -> None:

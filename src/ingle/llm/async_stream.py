@@ -8,13 +8,13 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
-from ingle.llm.completion import Completion
+from ingle.llm.completion import Completion, TokenLogprob
 from ingle.llm.feed import Feed, Items
 from ingle.llm.piece import Piece
 from ingle.llm.reasoning import Part, ReasoningSplitter
 from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
-from ingle.runtime import Progress
+from ingle.runtime import Progress, Request
 
 
 class AsyncStream:
@@ -89,6 +89,20 @@ class AsyncStream:
         """Ends the generation after the token in progress. Any thread may call it."""
         if not self._ended and not self._stream.finished:
             self._feed.cancel()
+
+    @property
+    def request(self) -> Request:
+        """What is asked of the engine; of a chat that runs tools, for the reply being made."""
+        return self._reply.request
+
+    @property
+    def prompt_logprobs(self) -> tuple[TokenLogprob, ...]:
+        """Of the prompt's tokens from the second on, as far as computed, if they were asked for."""
+        return self._reply.prompt_logprobs or ()
+
+    @property
+    def _reply(self) -> Stream:
+        return self._stream.reply if isinstance(self._stream, ToolLoop) else self._stream
 
     @property
     def completion(self) -> Completion:

@@ -98,7 +98,8 @@ class Chat:
             return None
         from ingle.chat.tools import ToolChoice, tools_of
 
-        return ToolChoice.of(wanted, tools_of(declared))
+        choice = ToolChoice.of(wanted, tools_of(declared))
+        return replace(choice, parallel=self.own.get("parallel_tool_calls") is not False)
 
 
 def _told(turns: Turns, style: Style) -> Turns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ingle.chat.message import Message, ToolCall
 from ingle.runtime import Progress, TokenLogprobs
@@ -62,19 +62,29 @@ class TokenLogprob:
     """A token, its text (U+FFFD where it is part of a character) and natural log-probability.
 
     Probabilities are the model's own, before temperature, penalties, biases and filters. top: the
-    likeliest tokens at its place, best first, as many as were asked for; empty within `top`.
+    likeliest tokens at its place, best first, as many as were asked for; empty within `top`. data:
+    the token's bytes.
     """
 
     token_id: int
     text: str
     logprob: float
     top: tuple[TokenLogprob, ...] = ()
+    data: bytes = field(default=b"", compare=False)
 
     @classmethod
-    def of(cls, found: TokenLogprobs, tokenizer: Tokenizer) -> TokenLogprob:
+    def of(cls, found: TokenLogprobs, tokenizer: Tokenizer) -> Self:
         """The engine's figures with their texts."""
-        top = tuple(cls(i, _text(tokenizer, i), logprob) for i, logprob in found.top)
-        return cls(found.token_id, _text(tokenizer, found.token_id), found.logprob, top)
+        top = tuple(cls._of(i, logprob, tokenizer) for i, logprob in found.top)
+        return cls._of(found.token_id, found.logprob, tokenizer, top)
+
+    @classmethod
+    def _of(
+        cls, token_id: int, logprob: float, tokenizer: Tokenizer, top: tuple[Self, ...] = ()
+    ) -> Self:
+        known = token_id < tokenizer.vocab_size  # a model may have more rows than words
+        data = tokenizer.token_bytes(token_id) if known else b""
+        return cls(token_id, data.decode("utf-8", "replace"), logprob, top, data)
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ class Completion:
     messages: what a conversation goes on with. cut_call: a call was begun and not finished.
     repairs: how often which rule put the model's format right. constraint_cost: what holding the
     answer to a format cost. prompt_logprobs: of the prompt's tokens from the second on, if asked
-    for.
+    for. stop: the stop string that ended it; stop_logprob: of the stop id that did, with logprobs.
     """
 
     text: str
@@ -103,11 +113,8 @@ class Completion:
     repairs: Mapping[str, int] = field(default_factory=dict)
     constraint_cost: Cost | None = None
     prompt_logprobs: tuple[TokenLogprob, ...] | None = None
-
-
-def _text(tokenizer: Tokenizer, token_id: int) -> str:
-    known = token_id < tokenizer.vocab_size  # a model may have more rows than words
-    return tokenizer.decode([token_id]) if known else ""
+    stop: str | None = None
+    stop_logprob: TokenLogprob | None = None
 
 
 def _rate(tokens: int, seconds: float) -> float:

@@ -73,6 +73,8 @@ class TemplateDialect:
         if wishes.choice is not None and wishes.choice.declared:
             variables["tools"] = self._declared(wishes.choice)
         said = [_as_template_message(turn) for turn in turns]
+        if "developer" not in self._template:  # the newer word for the same role
+            said = [{**m, "role": "system"} if m.get("role") == "developer" else m for m in said]
         ids = render_ids(self._tokenizer, self._template, said, **variables)
         end = self._tokenizer.decode(ids[-8:])
         inside = opens_reasoning(end)

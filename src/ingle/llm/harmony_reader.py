@@ -81,6 +81,7 @@ class HarmonyReader:
             tuple(self._said),
             self._cut_call,
             dict(self.parser.repairs),
+            self._stops.found,
         )
 
     def _place(self, token_id: int) -> Place:

@@ -349,13 +349,23 @@ class LLM:
         wants_bos = begin and self.tokenizer.add_bos and bos is not None and ids[:1] != [bos]
         return [bos, *ids] if wants_bos and bos is not None else ids
 
+    def tokenizer_facts(self) -> dict[str, str | None]:
+        """Texts of the tokens that begin and end, and the chat template; None for what is not."""
+        made = self.tokenizer
+        begin, end = (None if i is None else made.decode([i]) for i in (made.bos_id, made.eos_id))
+        return {"bos_token": begin, "eos_token": end, "chat_template": self.chat_template}
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens written out. Raises IngleError for ids that are none."""
         return self.tokenizer.decode(ids)
 
     def count_prompt(self, messages: Messages, options: Mapping[str, Any]) -> int:
         """Tokens of the prompt that `chat` would answer, though it be too long."""
-        return len(self._chat(messages, options).prompt())
+        return len(self.prompt_ids(messages, options))
+
+    def prompt_ids(self, messages: Messages, options: Mapping[str, Any]) -> list[int]:
+        """Ids of the prompt that `chat` would answer, though it be too long."""
+        return self._chat(messages, options).prompt()
 
     def warm_history(
         self, messages: Sequence[Message | Mapping[str, Any]], options: Mapping[str, Any]

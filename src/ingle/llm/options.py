@@ -62,7 +62,8 @@ class ChatOptions(GenerateOptions, total=False):
     parts and holds it to them, in Markdown or, with format="json", in JSON.
 
     tools: Python functions, or declarations in OpenAI's shape (`ingle.chat.tools.Tool.of`).
-    tool_choice: "auto", "none", "required" or a tool's name. Calls of functions are made and
+    tool_choice: "auto", "none", "required" or a tool's name; parallel_tool_calls: whether one reply
+    may make several. Calls of functions are made and
     answered, up to max_turns replies; approve, asked before each call, may decline it; on_result
     is handed each result. Without functions the calls are in the completion.
     """
@@ -72,6 +73,7 @@ class ChatOptions(GenerateOptions, total=False):
     style: str | None
     tools: Sequence[Any] | None
     tool_choice: Any
+    parallel_tool_calls: bool | None
     max_turns: int | None
     approve: Callable[[ToolCall], bool] | None
     on_result: Callable[[ToolResult], object] | None

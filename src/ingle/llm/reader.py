@@ -25,7 +25,7 @@ class Reply:
 
     messages: what a conversation goes on with, calls and the reasoning behind them included.
     cut_call: a call was begun and not finished; it must not be made. repairs: how often which
-    rule put the model's format right.
+    rule put the model's format right. stop: the stop string that ended it.
     """
 
     text: str
@@ -35,6 +35,7 @@ class Reply:
     messages: tuple[Message, ...] = ()
     cut_call: bool = False
     repairs: Mapping[str, int] = field(default_factory=dict)
+    stop: str | None = None
 
 
 class Reader(Protocol):
@@ -87,10 +88,7 @@ class TextReader:
         known = token_id < self._tokenizer.vocab_size  # a model may have more rows than words
         piece, self.stopped = self._stops.feed(self._decoder.feed(token_id) if known else "")
         if self._thoughts is not None:
-            inside = self._thoughts.inside
-            self._thoughts.feed(piece)
-            thinks = inside or self._thoughts.inside
-            self.place = Place.REASONING if thinks else Place.ANSWER
+            self.place = _place(self._thoughts, piece)
         return self._shown(piece)
 
     def finish(self, ended: bool = True) -> list[Piece]:
@@ -108,7 +106,8 @@ class TextReader:
         calls = () if self._calls is None else tuple(self._calls.found)
         cut = self._calls is not None and self._calls.cut
         said = Message("assistant", answer, tool_calls=calls, reasoning=reasoning or None)
-        return Reply(self._text, answer, reasoning, calls, (said,), cut)
+        stop = self._stops.found
+        return Reply(self._text, answer, reasoning, calls, (said,), cut, stop=stop)
 
     def _shown(self, piece: str) -> list[Piece]:
         if self._calls is None:
@@ -126,3 +125,13 @@ class TextReader:
     def _parts(self, text: str) -> list[Piece]:
         self._text += text
         return [Part(text, False)] if text else []
+
+
+def _place(thoughts: ReasoningSplitter, piece: str) -> Place:
+    """What `piece`, which comes now, is part of."""
+    inside = thoughts.inside
+    parts = thoughts.feed(piece)
+    if inside or thoughts.inside:
+        return Place.REASONING
+    is_gap = piece.isspace() and not parts  # between the reasoning and the answer
+    return Place.OTHER if is_gap else Place.ANSWER

@@ -8,19 +8,24 @@ from ingle.errors import IngleError
 
 
 class StopScanner:
-    """Passes text on until a stop string appears; holds back what might be the start of one."""
+    """Passes text on until a stop string appears; holds back what might be the start of one.
+
+    found: the stop string that has appeared.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
+        self.found: str | None = None
 
     def feed(self, piece: str) -> tuple[str, bool]:
         """The text that is now certain, and whether a stop string ended it."""
         text = self._held + piece
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
+            at, self.found = min(found, key=lambda one: one[0])
             self._held = ""
-            return text[: min(found)], True
+            return text[:at], True
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], False

@@ -180,10 +180,18 @@ class Stream:
             reply.cut_call,
             reply.repairs,
             getattr(self._request.constraint, "cost", None),
-            self._prompt_logprobs(),
+            self.prompt_logprobs,
+            reply.stop,
+            self._stop_logprob(),
         )
 
-    def _prompt_logprobs(self) -> tuple[TokenLogprob, ...] | None:
+    def _stop_logprob(self) -> TokenLogprob | None:
+        found = self._progress.stop_logprobs
+        return None if found is None else TokenLogprob.of(found, self._tokenizer)
+
+    @property
+    def prompt_logprobs(self) -> tuple[TokenLogprob, ...] | None:
+        """Of the prompt's tokens from the second on, as far as computed; None if nobody asked."""
         if self._request.prompt_logprobs is None:
             return None
         return tuple(

@@ -37,6 +37,7 @@ class Progress:
     finish_reason: FinishReason = FinishReason.CANCELLED
     logprobs: list[TokenLogprobs] = field(default_factory=list)  # of the tokens handed out
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)  # from the second token on
+    stop_logprobs: TokenLogprobs | None = None  # of the stop id that ended it
 
 
 class Task:
@@ -217,11 +218,15 @@ class Generation(Task):
         alone = token in request.stop_ids or request.logprobs is not None
         for said in [token] if alone else [token, *sampler.forced()]:
             progress.completion_tokens += 1
+            found = None
+            if request.logprobs is not None:
+                found = token_logprobs(logits, said, request.logprobs)
             if said in request.stop_ids:
                 progress.finish_reason, self.done = FinishReason.STOP, True
+                progress.stop_logprobs = found
                 return
-            if request.logprobs is not None:
-                progress.logprobs.append(token_logprobs(logits, said, request.logprobs))
+            if found is not None:
+                progress.logprobs.append(found)
             self.ids.append(said)
             self.unread.append(said)
             if progress.completion_tokens == self._limit:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from ingle import __version__
 from ingle.errors import IngleError
-from ingle.serve import house, mistake, openai_chat, openai_models
+from ingle.serve import house, mistake, openai_chat, openai_completions, openai_models, tokens
 from ingle.serve.body import BodyLimit
 from ingle.serve.house import Life
 from ingle.serve.journal import Journal
@@ -24,6 +25,9 @@ from ingle.serve.keys import KeyCheck, Keys
 from ingle.serve.metrics import Metrics
 from ingle.serve.origin import Neighbours, OriginCheck
 from ingle.serve.rack import Rack
+from ingle.serve.recall import Recall
+from ingle.serve.responses import routes as responses
+from ingle.serve.responses.store import ResponseStore
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,19 @@ class Doors:
     log_prompts: bool = False
 
 
-def create_app(rack: Rack, life: Life | None = None, doors: Doors | None = None) -> FastAPI:
-    """The application. life: ends when a client asks for it; doors: open ones if left out."""
+def create_app(
+    rack: Rack,
+    life: Life | None = None,
+    doors: Doors | None = None,
+    responses_path: Path | None = None,
+) -> FastAPI:
+    """The application. life: ends when a client asks for it; doors: open ones if left out.
+
+    responses_path: where responses are kept across restarts; None: in memory.
+    """
     life, doors, metrics = life or Life(), doors or Doors(), Metrics(rack)
     rack.count_with(metrics.meter)
+    store, recall = ResponseStore(responses_path), Recall()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -46,6 +59,7 @@ def create_app(rack: Rack, life: Life | None = None, doors: Doors | None = None)
         yield
         tending.cancel()
         await rack.close()
+        store.close()
 
     app = FastAPI(
         title="ingle", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
@@ -56,7 +70,10 @@ def create_app(rack: Rack, life: Life | None = None, doors: Doors | None = None)
     app.add_middleware(KeyCheck, keys=doors.keys)
     app.add_middleware(OriginCheck, neighbours=doors.neighbours)
     app.add_middleware(Journal, told=metrics.note, prompts=doors.log_prompts)
-    app.include_router(openai_chat.router(rack))
+    app.include_router(openai_chat.router(rack, recall))
+    app.include_router(openai_completions.router(rack))
     app.include_router(openai_models.router(rack))
+    app.include_router(responses.router(rack, recall, store))
+    app.include_router(tokens.router(rack))
     app.include_router(house.router(rack, life, metrics))
     return app

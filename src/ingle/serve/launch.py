@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import uvicorn
 
@@ -49,9 +50,15 @@ class Address:
             raise IngleError("--host", rule, "--api-key KEY, or --no-auth to let everybody in")
 
 
-def serve(rack: Rack, address: Address, ready: Callable[[str], None]) -> None:
+def serve(
+    rack: Rack,
+    address: Address,
+    ready: Callable[[str], None],
+    responses_path: Path | None = None,
+) -> None:
     """Serves until interrupted. ready: told the URL once connections are taken.
 
+    responses_path: where responses of OpenAI's API are kept across restarts; None: in memory.
     Raises IngleError for an address that cannot be had, or not without a key.
     """
     address.check()
@@ -59,7 +66,7 @@ def serve(rack: Rack, address: Address, ready: Callable[[str], None]) -> None:
     host, port = listening.getsockname()[:2]
     life = Life()
     config = uvicorn.Config(
-        create_app(rack, life, address.doors),
+        create_app(rack, life, address.doors, responses_path),
         http=limited(max(64, raise_file_limit() - _OTHER_FILES)),
         ws="none",
         log_config=None,

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from ingle.serve import anthropic_error, ollama_error, openai_error
+from ingle.serve.json_body import JsonBody
 from ingle.serve.refusal import Refusal, refusal_of
 
 _BODIES: tuple[tuple[str, Callable[[Refusal], dict[str, Any]]], ...] = (
@@ -22,7 +23,7 @@ def respond(path: str, error: Exception) -> JSONResponse:
     """The answer to whatever a request for `path` has met."""
     refusal = refusal_of(error)
     body = next(body for start, body in _BODIES if path.startswith(start))(refusal)
-    return JSONResponse(body, refusal.status, refusal.headers)
+    return JsonBody(body, refusal.status, refusal.headers)
 
 
 async def respond_to_any(request: Request, error: Exception) -> JSONResponse:

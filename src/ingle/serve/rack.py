@@ -49,8 +49,14 @@ class Answering(Protocol):
     def encode(self, text: str, with_specials: bool = False, begin: bool = False) -> list[int]:
         """Ids of a text. begin: after the model's beginning token, if it wants one."""
 
+    def tokenizer_facts(self) -> Mapping[str, Any]:
+        """Texts of the tokens that begin and end, and the chat template; None for what is not."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids."""
+
+    def prompt_ids(self, messages: Messages, options: Mapping[str, Any]) -> list[int]:
+        """Ids of a chat's prompt, without computing anything."""
 
     def count_prompt(self, messages: Messages, options: Mapping[str, Any]) -> int:
         """Tokens of a chat's prompt, without computing anything."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from ingle.serve.json_body import written
 
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 MEDIA_TYPE = "text/event-stream"
 DONE = b"data: [DONE]\n\n"
 
 
-def event(body: dict[str, Any]) -> bytes:
-    """One event of JSON."""
-    return b"data: " + json.dumps(body, ensure_ascii=False, allow_nan=False).encode() + b"\n\n"
+def event(body: dict[str, Any], name: str | None = None) -> bytes:
+    """One event of JSON. name: of its kind, where clients dispatch by it."""
+    head = b"" if name is None else f"event: {name}\n".encode()
+    return head + b"data: " + written(body) + b"\n\n"

@@ -100,15 +100,16 @@ def grammar_source(choice: ToolChoice, marks: tuple[int, int] | None) -> str:
     """
     body = f"%json {json.dumps(schema_of(choice.tools))}"
     head = "TEXT: /(.|\\n)*/\nWS: /[ \\n]{0,2}/\n"
+    some, more = ("call+", "call*") if choice.parallel else ("call", "call?")
     if marks is not None:
         call = f'call: <[{marks[0]}]> "\\n" body "\\n" <[{marks[1]}]> WS\n'
-        start = "start: call+\n" if choice.mode == "required" else "start: TEXT call*\n"
+        start = f"start: {some}\n" if choice.mode == "required" else f"start: TEXT {more}\n"
         return f"{start}{head}{call}body: {body}\n"
     close = f'"\\n" body "\\n{CLOSE}" WS\n'
     if choice.mode == "required":
-        return f'start: call+\n{head}call: "{OPEN}" {close}body: {body}\n'
+        return f'start: {some}\n{head}call: "{OPEN}" {close}body: {body}\n'
     return (
-        f"start: call* rest\nrest: TEXT\n{head}"
+        f"start: {more} rest\nrest: TEXT\n{head}"
         f'opening[lazy]: TEXT "{OPEN}"\ncall: opening {close}body: {body}\n'
     )
 
