@@ -88,7 +88,7 @@ def test_a_token_by_hand() -> None:
         share = 4 / 32 if matrices.kernel.endswith(EXPERTS) else 1
         nbytes[matrices.kernel] += round(matrices.nbytes * share)
     seconds = nbytes["Q8_0"] / 20e9 + nbytes["F32"] / 30e9 + nbytes["MXFP4 experts"] / 25e9
-    keys = 2 * 8 * 64 * 4 * 12
+    keys = 2 * 8 * 64 * 2 * 12
     seconds += keys * (1000 + 128) / 10e9 + 24 * 1e-5 + 1e-4
     assert speed.decode_s(model, machine, 1000) == pytest.approx(seconds)
 
