@@ -1,7 +1,7 @@
 """How near ingle and llama.cpp are on the same files, one of every type, teacher-forced.
 
     python benchmarks/llama_agreement.py SOURCE.gguf --text TEXT --llama BIN --folder DIR
-        [--rows as-it-is Q4_0 ffn_down=Q3_K ...] [--windows 4]
+        [--rows as-it-is Q4_0 ffn_down=Q3_K ...] [--windows 4] [--method ggml] [--imatrix FILE]
 
 A row is a type for every matrix of SOURCE, or REGEX=TYPE for some with all others Q8_0; `as-it-is`
 is SOURCE itself. Of each file three divergences over the windows: of llama.cpp from ingle, of
@@ -24,6 +24,7 @@ from yardstick import CONTEXT_TOKENS, Ledger, Yardstick, figures
 
 from ingle import hub
 from ingle.backends.cpu.cores import usable_cores
+from ingle.quantize.imatrix import read_imatrix
 from ingle.quantize.job import plan, quantize
 
 AS_IT_IS = "as-it-is"
@@ -78,7 +79,7 @@ def measured(model: Path, text: Path, llama: Path, windows: int, folder: Path) -
 
 def row_of(args: argparse.Namespace, source: Path, row: str, ledger: Ledger) -> dict[str, Any]:
     """A row of the table, from the ledger if it is there."""
-    key = {"row": row, "windows": args.windows}
+    key = {"row": row, "windows": args.windows, "method": args.method}
     known = ledger.find(**key)
     if known is not None:
         return known
@@ -86,7 +87,9 @@ def row_of(args: argparse.Namespace, source: Path, row: str, ledger: Ledger) -> 
     if row != AS_IT_IS:
         model = args.folder / "candidate.gguf"
         model.unlink(missing_ok=True)
-        quantize(plan(source, recipe_of(row)), model, threads=usable_cores())
+        matrix = read_imatrix(str(args.imatrix)) if args.imatrix else None
+        planned = plan(source, recipe_of(row), matrix, args.method)
+        quantize(planned, model, threads=usable_cores())
     found = {**key, **measured(model, args.text, args.llama, args.windows, args.folder)}
     ledger.add(found)
     return found
@@ -102,6 +105,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rows", nargs="+", default=list(ROWS))
     parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--method", choices=("ggml", "search"), default="ggml")
+    parser.add_argument("--imatrix", type=Path)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(args.folder / "agreement.jsonl")

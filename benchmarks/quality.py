@@ -2,15 +2,15 @@
 
     python benchmarks/quality.py SOURCE --calibration VALID.txt --test TEST.txt --folder DIR
         [--rows Q4_0 IQ4_NL ffn_down=Q3_K ...] [--methods ggml search ggml+imatrix gptq ...]
-        [--llama BIN] [--rest Q8_0] [--vocabulary MODEL.gguf]
+        [--llama BIN] [--rest Q8_0] [--vocabulary MODEL.gguf] [--chunks 60] [--gptq-chunks 24]
 
 SOURCE (GGUF, or a folder of safetensors) is expanded to F16, which is the reference, in exact
 arithmetic. A row is a type for every matrix, or REGEX=TYPE for some with all others at --rest.
-Importance: the first --chunks windows of 512 of the calibration text, in one file for both engines;
-gptq sees the same windows. The measure is ingle's own evaluation, of llama-quantize's files too.
-Where `--method ggml` gives the bytes of llama-quantize, they are measured once. Everything is kept
-in DIR, so the same command goes on where it was. --vocabulary: a file to take the tokenizer from,
-where SOURCE has none. Last line: JSON.
+Importance: the first --chunks windows of 512 of the calibration text, in one file for both
+engines; gptq sees the first --gptq-chunks of them. The measure is ingle's own evaluation, of
+llama-quantize's files too. Where `ggml` gives the bytes of llama-quantize, they are measured once.
+Everything is kept in DIR, so the same command goes on where it was. --vocabulary: a file to take
+the tokenizer from, where SOURCE has none. Last line: JSON.
 
 methods: ggml, search, each alone or as NAME+imatrix; gptq; llama, llama+imatrix (with --llama);
 ceil (MXFP4 by the exponent that saturates nothing).
@@ -22,6 +22,7 @@ import argparse
 import hashlib
 import json
 import pickle
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ class Bench:
     folder: Path
     calibration: Path
     chunks: int
+    gptq_chunks: int
     rest: str
     llama: Path | None
 
@@ -145,13 +147,17 @@ class Bench:
     def stream(self) -> KeptStream:
         """The calibration text on its way through the reference."""
         subject = Subject("source", self.source, ReferenceBackend(), CONTEXT_TOKENS)
-        text = calibration(subject, [str(self.calibration)], CONTEXT_TOKENS, self.chunks)
+        text = calibration(subject, [str(self.calibration)], CONTEXT_TOKENS, self.gptq_chunks)
         return KeptStream(GgufFile.open(self.source), text.windows, self.folder / "sums")
 
     def make(self, row: str, method: str) -> Path:
         """A file of one type by one method."""
-        target = self.folder / "candidate.gguf"
-        target.unlink(missing_ok=True)
+        name = re.sub(r"[^A-Za-z0-9_]", "-", f"{row}-{method}")
+        target = (
+            self.folder / f"{name}.gguf"
+        )  # of its own, so that several rows can be made at once
+        if target.exists():  # made before, and not measured to the end
+            return target
         kind, _, imatrix = method.partition("+")
         if kind == "llama":
             self._by_llama(row, target, bool(imatrix))
@@ -268,10 +274,13 @@ def main() -> None:
     parser.add_argument("--rest", default="Q8_0")
     parser.add_argument("--vocabulary")
     parser.add_argument("--chunks", type=int, default=60)
+    parser.add_argument("--gptq-chunks", type=int, default=24)
     parser.add_argument("--windows", type=int, default=16)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(args.folder, args.calibration, args.chunks, args.rest, args.llama)
+    bench = Bench(
+        args.folder, args.calibration, args.chunks, args.gptq_chunks, args.rest, args.llama
+    )
     if not bench.source.exists():
         expand(args.source, bench.source, args.vocabulary)
     measure = Yardstick(bench.source, args.test, args.windows, args.folder / "reference.logits")
