@@ -1,13 +1,14 @@
 """How near ingle and llama.cpp are on the same files, one of every type, teacher-forced.
 
     python benchmarks/llama_agreement.py SOURCE.gguf --text TEXT --llama BIN --folder DIR
-        [--rows as-it-is Q4_0 ffn_down=Q3_K ...] [--windows 4] [--method ggml] [--imatrix FILE]
+        [--rows as-it-is Q4_0 ffn_down=Q3_K ...] [--windows 4]
+        [--method ggml] [--imatrix FILE] [--pair]
 
 A row is a type for every matrix of SOURCE, or REGEX=TYPE for some with all others Q8_0; `as-it-is`
 is SOURCE itself. Of each file three divergences over the windows: of llama.cpp from ingle, of
 ingle from itself in exact arithmetic, and of llama.cpp from that. What llama.cpp says is measured
 by llama-perplexity, which reads the logits that ingle keeps. Rows are kept in DIR, so the same
-command goes on where it was. Last line: JSON.
+command goes on where it was. --pair: only the first divergence. Last line: JSON.
 """
 
 from __future__ import annotations
@@ -59,21 +60,20 @@ def by_llama(llama: Path, model: Path, logits: Path) -> dict[str, float]:
     }
 
 
-def measured(model: Path, text: Path, llama: Path, windows: int, folder: Path) -> dict[str, Any]:
-    """The three divergences of one file."""
-    exact = Yardstick(model, text, windows, folder / "exact.logits")
-    ours = Yardstick(model, text, windows, folder / "ours.logits", exact=False)
+def measured(args: argparse.Namespace, model: Path) -> dict[str, Any]:
+    """The divergences of one file."""
+    exact = Yardstick(model, args.text, args.windows, args.folder / "exact.logits")
+    ours = Yardstick(model, args.text, args.windows, args.folder / "ours.logits", exact=False)
     for kept in (exact.kept, ours.kept):
         kept.unlink(missing_ok=True)
-    rounded = figures(exact.measure(model))
+    found = {}
+    if not args.pair:
+        found["ours_to_exact"] = figures(exact.measure(model))
+        found["llama_to_exact"] = by_llama(args.llama, model, exact.kept)
+        exact.kept.unlink()
     ours.prepare()
-    found = {
-        "ours_to_exact": rounded,
-        "llama_to_exact": by_llama(llama, model, exact.kept),
-        "llama_to_ours": by_llama(llama, model, ours.kept),
-    }
-    for kept in (exact.kept, ours.kept):
-        kept.unlink()
+    found["llama_to_ours"] = by_llama(args.llama, model, ours.kept)
+    ours.kept.unlink()
     return found
 
 
@@ -90,7 +90,7 @@ def row_of(args: argparse.Namespace, source: Path, row: str, ledger: Ledger) -> 
         matrix = read_imatrix(str(args.imatrix)) if args.imatrix else None
         planned = plan(source, recipe_of(row), matrix, args.method)
         quantize(planned, model, threads=usable_cores())
-    found = {**key, **measured(model, args.text, args.llama, args.windows, args.folder)}
+    found = {**key, **measured(args, model)}
     ledger.add(found)
     return found
 
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=4)
     parser.add_argument("--method", choices=("ggml", "search"), default="ggml")
     parser.add_argument("--imatrix", type=Path)
+    parser.add_argument("--pair", action="store_true")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(args.folder / "agreement.jsonl")
@@ -119,7 +120,8 @@ def main() -> None:
         pair = found["llama_to_ours"]
         cells = [row, f"{pair['top1']:.2%}"]
         for name in ("llama_to_ours", "ours_to_exact", "llama_to_exact"):
-            cells.append(f"{found[name]['mean_kld']:.5f} ± {found[name]['kld_error']:.5f}")
+            one = found.get(name)
+            cells.append(f"{one['mean_kld']:.5f} ± {one['kld_error']:.5f}" if one else "")
         print(f"| {' | '.join(cells)} |", flush=True)
     print(json.dumps({"source": args.source, "rows": rows}))
 

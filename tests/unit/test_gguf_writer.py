@@ -174,7 +174,7 @@ import os, sys
 from pathlib import Path
 from ingle.formats import journal
 from ingle.formats.writer import TensorSpec, write_gguf
-journal.SYNC_BYTES = 1
+setattr(journal, sys.argv[2], 0)
 def read(name):
     if name == "t3":
         os._exit(9)
@@ -183,9 +183,10 @@ write_gguf(Path(sys.argv[1]), {}, [TensorSpec(f"t{i}", "F32", (100,)) for i in r
 """
 
 
-def test_a_killed_process_resumes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", ["SYNC_BYTES", "SYNC_PAUSE_S"])
+def test_a_killed_process_resumes(tmp_path: Path, limit: str) -> None:
     path = tmp_path / "model.gguf"
-    run = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    run = subprocess.run([sys.executable, "-c", KILLED, str(path), limit], check=False)
     assert run.returncode == 9
     assert not path.exists()
     # A power cut may leave unsynced bytes after, and half a line in the journal.

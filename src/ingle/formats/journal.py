@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +24,10 @@ except ImportError:  # Windows: two writers of one target are not kept apart
 
 Chunk = bytes | bytearray | memoryview
 
-# Steps are recorded once this much data was synced, so that small tensors do not cost a sync each.
+# Steps are recorded once this much data was synced, so that small tensors do not cost a sync each;
+# or after this time, so that slow steps are not lost.
 SYNC_BYTES = 64 << 20
+SYNC_PAUSE_S = 10.0
 
 
 class JournaledFile:
@@ -47,6 +50,7 @@ class JournaledFile:
         self.steps_done = 0
         self.position = 0
         self._synced_at = 0
+        self._synced_time = time.monotonic()
         self._pending: list[int] = []
 
     def __enter__(self) -> Self:
@@ -85,7 +89,8 @@ class JournaledFile:
             )
         self.position += nbytes
         self._pending.append(self.position)
-        if self.position - self._synced_at >= SYNC_BYTES:
+        waited_s = time.monotonic() - self._synced_time
+        if self.position - self._synced_at >= SYNC_BYTES or waited_s >= SYNC_PAUSE_S:
             self._sync()
 
     def finish(self) -> None:
@@ -146,6 +151,7 @@ class JournaledFile:
         _sync_file(self._journal)
         self._pending.clear()
         self._synced_at = self.position
+        self._synced_time = time.monotonic()
 
     def _check_space(self, present_bytes: int) -> None:
         free = shutil.disk_usage(self.target.parent).free
