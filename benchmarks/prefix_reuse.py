@@ -48,6 +48,10 @@ def words(count: int, seed: int) -> str:
     return " ".join(random.Random(seed).choices(WORDS, k=count))
 
 
+def wish(count: int, seed: int) -> str:
+    return f"{words(count, seed)}\nWrite a long story in which all of these come."
+
+
 @contextmanager
 def server(args: argparse.Namespace, folder: Path) -> Iterator[httpx.Client]:
     command = [sys.executable, "-m", "ingle.cli", "serve", args.model, "--port", "0"]
@@ -112,17 +116,19 @@ def told(name: str, warm: Answer, cold: Answer) -> dict[str, Any]:
         "warm_s": round(warm.first_s, 4),
         "cold_s": round(cold.first_s, 4),
         "share": round(warm.first_s / cold.first_s, 4),
-        "equal": warm.tokens == cold.tokens and warm.text == cold.text and bool(warm.tokens),
+        "tokens": len(warm.tokens),
+        "equal": warm.tokens == cold.tokens and warm.text == cold.text,
     }
     columns = f"{row['prompt']:>7}{row['cached']:>7}{warm.first_s:>9.3f}{cold.first_s:>9.3f}"
-    print(f"{name:<26}{columns}{row['share']:>8.3f}  {'same bits' if row['equal'] else 'DIFFER'}")
+    verdict = "same bits" if row["equal"] else "DIFFER"
+    print(f"{name:<26}{columns}{row['share']:>8.3f}{row['tokens']:>7}  {verdict}", flush=True)
     return row
 
 
 def conversation(args: argparse.Namespace, folder: Path) -> tuple[list[Any], list[Any]]:
     """Turns with their answers, and after a restart one more."""
     messages = [{"role": "system", "content": words(args.system_words, 1)}]
-    messages.append({"role": "user", "content": words(args.first_words, 2)})
+    messages.append({"role": "user", "content": wish(args.first_words, 2)})
     rows = []
     with server(args, folder) as http:
         for turn in range(args.turns):
@@ -130,7 +136,7 @@ def conversation(args: argparse.Namespace, folder: Path) -> tuple[list[Any], lis
             cold = ask(http, messages, args.answer, reuse=False)
             rows.append(told(f"turn {turn + 1}", warm, cold))
             messages.append({"role": "assistant", "content": warm.text.strip() or FALLBACK})
-            messages.append({"role": "user", "content": words(args.turn_words, 3 + turn)})
+            messages.append({"role": "user", "content": wish(args.turn_words, 3 + turn)})
             time.sleep(args.think)
     with server(args, folder) as http:
         warm = ask(http, messages, args.answer, reuse=True)
@@ -146,7 +152,7 @@ def in_turn(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     with server(args, folder) as http:
         for turn in range(args.rounds):
             for number, messages in enumerate(every):
-                text = words(args.turn_words, 1000 * turn + number)
+                text = wish(args.turn_words, 1000 * turn + number)
                 messages.append({"role": "user", "content": text})
                 got = ask(http, messages, args.short_answer, reuse=True)
                 messages.append({"role": "assistant", "content": got.text.strip() or FALLBACK})
@@ -175,12 +181,12 @@ def main() -> None:
     parser.add_argument("--cache-ram", default="1GiB")
     parser.add_argument("--cache-size", default="4GiB")
     args = parser.parse_args()
-    print(f"{'':<26}{'prompt':>7}{'cached':>7}{'warm s':>9}{'cold s':>9}{'share':>8}")
+    print(f"{'':<26}{'prompt':>7}{'cached':>7}{'warm s':>9}{'cold s':>9}{'share':>8}{'tokens':>7}")
     with tempfile.TemporaryDirectory() as folder:
         turns, again = conversation(args, Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         many = in_turn(args, Path(folder))
-    later = turns[1:]
+    later = turns[1:] or turns
     shared = [r for r in many if r["round"] > 1 or r["conversation"] > 1]
     result = {
         "model": args.model,

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -180,3 +181,23 @@ def test_what_is_done_within_the_grace_is_whole(script: Script) -> None:
         answer = read_all(sock).decode()
         live.thread.join(60)
     assert "[DONE]" in answer and "error" not in answer
+
+
+def test_priority_and_deadline_come_in_headers(ask: Callable[..., Any], script: Script) -> None:
+    async def run(**headers: str) -> httpx.Response:
+        async with ask() as http:
+            return await http.post(CHAT, json=asked("hello"), headers=headers)
+
+    assert asyncio.run(run(**{"X-Request-Priority": "high"})).status_code == 200
+    for name, value in (
+        ("X-Request-Priority", "most"),
+        ("X-Request-Timeout", "soon"),
+        ("X-Request-Timeout", "-1"),
+        ("X-Request-Timeout", "nan"),
+    ):
+        refused = asyncio.run(run(**{name: value}))
+        assert refused.status_code == 400 and name in refused.json()["error"]["message"]
+    script.gate = threading.Event()
+    threading.Timer(0.3, script.gate.set).start()
+    late = asyncio.run(run(**{"X-Request-Timeout": "0.05"}))
+    assert late.status_code == 504

@@ -171,7 +171,8 @@ made = np.arange(1 << 18, dtype=np.float32)
 arrays = [(made.reshape(1, 64, 64, 64), made.reshape(1, 64, 64, 64))]
 for i in range(1 << 30):
     tokens = tuple(range(i, i + 64))
-    write_page(folder / f"{_digest('', tokens)}.kv", PageHeader("m", "f32", "", tokens, (0,)), arrays)
+    header = PageHeader("m", "f32", "", tokens, (0,))
+    write_page(folder / f"{_digest('', tokens)}.kv", header, arrays)
     print(i, flush=True)
 """
 

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingle import env, hub
 from ingle.cli.address import split_address
 from ingle.config import get, parse_seconds
+from ingle.errors import IngleError
 from ingle.llm import LLM
 from ingle.llm.model import DEFAULT_CONTEXT
 from ingle.llm.named import named
@@ -20,6 +21,7 @@ from ingle.plan.anatomy import anatomy
 from ingle.plan.limits import parse_size
 from ingle.plan.memory import MemoryPlan, plan_memory
 from ingle.plan.subject import open_subject
+from ingle.runtime.engine import MAX_RUNNING
 from ingle.serve.app import Doors
 from ingle.serve.budget import MOST_SEQUENCES, Budget, Demand
 from ingle.serve.keys import Keys, check_key, read_keys
@@ -27,6 +29,8 @@ from ingle.serve.launch import Address
 from ingle.serve.launch import serve as run
 from ingle.serve.origin import Neighbours, own_names
 from ingle.serve.rack import Place, Rack
+
+_LOGITS_EACH = 3  # a request's logits, and as much again twice for its penalties
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def serve(models: Sequence[str], wish: Wish) -> None:
     for name in names:
         hub.resolve(name)  # fetched now, and not while a client waits
     places = [put_up(name) for name in names]
+    _check_apart(names, places)
     budget = Budget(None if wish.memory is None else parse_size(wish.memory, "--memory"))
     rack = Rack(places, budget, _keep_s(wish), discover=None if models else _discover(put_up))
     _log_to_stderr()
@@ -75,6 +80,13 @@ def serve(models: Sequence[str], wish: Wish) -> None:
 
     kept = None if wish.cache_dir is None else wish.cache_dir / "responses.sqlite"
     run(rack, address, ready, kept)
+
+
+def _check_apart(names: Sequence[str], places: Sequence[Place]) -> None:
+    for name, place in zip(names, places, strict=True):
+        if [other.name for other in places].count(place.name) > 1:
+            rule = f"models must have names that differ, but got {place.name} twice"
+            raise IngleError(name, rule, "`ingle cp` gives a model another name")
 
 
 async def _preload(rack: Rack, name: str) -> None:
@@ -125,7 +137,12 @@ def planner(
             model = anatomy(open_subject(str(hub.resolve(name))), kv_type=kv_type)
             own = context or named(hub.settings(name)).context
             tokens = own or min(DEFAULT_CONTEXT, model.max_context_tokens)
-            known[sequences] = plan_memory(model, tokens, sequences)
+            bare = plan_memory(model, tokens, sequences)
+            # Short requests share the pages of a context, but each has logits and a sampler's.
+            more = max(0, MAX_RUNNING - sequences) * _LOGITS_EACH * model.logits_bytes
+            categories = dict(bare.categories)
+            categories["activations"] += more
+            known[sequences] = replace(bare, categories=categories)
         return known[sequences]
 
     return plan
