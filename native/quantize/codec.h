@@ -44,6 +44,14 @@ struct CodebookLevels {
             code += v >= 0.5f * (kIQ4Codebook[i - 1] + kIQ4Codebook[i]);
         return code;
     }
+    // level(nearest(v)) without a table, for loops over many v.
+    static float nearest_level(float v) {
+        float q = kIQ4Codebook[0];
+        for (int i = 1; i < 16; ++i)
+            q += v >= 0.5f * (kIQ4Codebook[i - 1] + kIQ4Codebook[i])
+                     ? static_cast<float>(kIQ4Codebook[i] - kIQ4Codebook[i - 1]) : 0.0f;
+        return q;
+    }
 };
 
 // E2M1 doubled; halfway goes towards zero, and minus zero is never chosen.

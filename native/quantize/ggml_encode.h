@@ -229,24 +229,29 @@ inline void encode_ggml(const float* x, const float* importance, float, BlockQ6_
     store(s, codes, block);
 }
 
-// The scale of 32 weights that fits the IQ4 codebook best.
+// The scale of 32 weights that fits the IQ4 codebook best. The candidates stand side by side, one a
+// lane, so that each one's sums run in index order and the compiler takes several at a time.
 inline float fit_codebook(const float* x, const float* w) {
+    constexpr int kLanes = 16;  // the plain scale, then steps -7 to 7
     const float max = ggml::signed_max(x, 32);
     if (std::fabs(max) < ggml::kTiny) return 0.0f;
-    float d = 0.0f, best = 0.0f;
-    for (int step = -8; step <= 7; ++step) {
-        const float start = -max / kIQ4Codebook[0];
-        const float inverse = step == -8 ? 1 / start : (step + kIQ4Codebook[0]) / max;
-        float a = 0.0f, b = 0.0f;
-        for (int i = 0; i < 32; ++i) {
-            const float q = CodebookLevels::level(CodebookLevels::nearest(inverse * x[i]));
-            a += w[i] * q * x[i];
-            b += w[i] * q * q;
+    float inverse[kLanes], a[kLanes] = {}, b[kLanes] = {};
+    inverse[0] = 1 / (-max / kIQ4Codebook[0]);
+    for (int t = 1; t < kLanes; ++t) inverse[t] = (t - 8 + kIQ4Codebook[0]) / max;
+    for (int i = 0; i < 32; ++i) {
+        const float xi = x[i], wi = w[i];
+        for (int t = 0; t < kLanes; ++t) {
+            const float q = CodebookLevels::nearest_level(inverse[t] * xi);
+            a[t] += wi * q * xi;
+            b[t] += wi * q * q;
         }
-        if (step != -8 && !(b > 0 && a * a > best * b)) continue;
-        d = a / b;
-        best = d * a;
     }
+    float d = a[0] / b[0], best = d * a[0];
+    for (int t = 1; t < kLanes; ++t)
+        if (b[t] > 0 && a[t] * a[t] > best * b[t]) {
+            d = a[t] / b[t];
+            best = d * a[t];
+        }
     return d;
 }
 

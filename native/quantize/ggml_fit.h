@@ -25,23 +25,33 @@ inline float symmetric(int n, int nmax, const float* x, const float* w, uint8_t*
         for (int i = 0; i < n; ++i) codes[i] = 0;
         return 0.0f;
     }
-    float scale = 0.0f, best = 0.0f;
-    for (int step = 0; step < 19; ++step) {
+    constexpr int kSteps = 19, kLanes = 20;  // candidates side by side: each one's sums in index order
+    float inverse[kLanes], sum_a[kLanes] = {}, sum_b[kLanes] = {};
+    for (int step = 0; step < kLanes; ++step) {
         const int t = step == 0 ? 0 : step <= 9 ? step - 10 : step - 9;  // 0, -9..-1, 1..9
-        const float inverse = step == 0 ? -nmax / max : -(nmax + 0.1f * t) / max;
-        float a = 0.0f, b = 0.0f;
-        for (int i = 0; i < n; ++i) {
-            const float l = static_cast<float>(clamped(nearest_int(inverse * x[i]), -nmax, nmax - 1));
-            const float weight = w ? w[i] : x[i] * x[i];
-            a += weight * x[i] * l;
-            b += weight * l * l;
+        inverse[step] = step == 0 ? -nmax / max : -(nmax + 0.1f * t) / max;
+    }
+    const float low = static_cast<float>(-nmax), high = static_cast<float>(nmax - 1);
+    for (int i = 0; i < n; ++i) {
+        const float xi = x[i], weight = w ? w[i] : xi * xi, weighted = weight * xi;
+        for (int step = 0; step < kLanes; ++step) {
+            const float rounded = (inverse[step] * xi + kRoundingBias) - kRoundingBias;
+            const float least = rounded > low ? rounded : low, l = least < high ? least : high;
+            sum_a[step] += weighted * l;
+            sum_b[step] += weight * l * l;
         }
+    }
+    float scale = 0.0f, best = 0.0f;
+    int chosen = 0;
+    for (int step = 0; step < kSteps; ++step) {
+        const float a = sum_a[step], b = sum_b[step];
         if (step != 0 && !(b > 0 && a * a > best * b)) continue;
-        for (int i = 0; i < n; ++i)
-            codes[i] = static_cast<uint8_t>(clamped(nearest_int(inverse * x[i]), -nmax, nmax - 1) + nmax);
+        chosen = step;
         scale = b != 0.0f ? a / b : 0.0f;
         best = scale * a;
     }
+    for (int i = 0; i < n; ++i)
+        codes[i] = static_cast<uint8_t>(clamped(nearest_int(inverse[chosen] * x[i]), -nmax, nmax - 1) + nmax);
     return scale;
 }
 

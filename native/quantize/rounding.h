@@ -6,9 +6,12 @@
 
 namespace ingle {
 
+// Adding it leaves no bits for fractions: 1.5 * 2^23.
+constexpr float kRoundingBias = 12582912.0f;
+
 // Nearest integer, ties to even, for |x| below 2^22.
 inline int nearest_int(float x) {
-    const uint32_t bits = std::bit_cast<uint32_t>(x + 12582912.0f);
+    const uint32_t bits = std::bit_cast<uint32_t>(x + kRoundingBias);
     return static_cast<int>(bits & 0x007FFFFFu) - 0x00400000;
 }
 
