@@ -11,9 +11,10 @@ import pytest
 
 from ingle.cli.quantize import Wishes, quantize_model
 from ingle.errors import IngleError
-from ingle.formats import GgufFile
+from ingle.formats import GgufFile, SafetensorsFile
 from ingle.formats import journal as journals
 from ingle.quantize.budget import fit
+from ingle.quantize.folder import for_folder, quantize_folder
 from ingle.quantize.gptq import GptqRounding
 from ingle.quantize.hessian import HEAD, LayerStream
 from ingle.quantize.imatrix import Entry, Imatrix
@@ -175,6 +176,61 @@ def test_the_command_shows_the_table_and_the_path(
     assert "bits per weight" in printed.err
     with pytest.raises(IngleError, match="must not exist yet"):
         quantize_model(str(SOURCE), str(target), Wishes("q4_0"))
+
+
+def test_a_target_without_gguf_is_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out"
+    assert quantize_model(str(SOURCE), str(target), Wishes("BF16", threads=1)) == 0
+    assert capsys.readouterr().out == f"{target}\n"
+    config = json.loads((target / "config.json").read_text())
+    assert config["quantization_config"]["quant_method"] == "mxfp4"
+    ours, published = SafetensorsFile.open(target), SafetensorsFile.open(TINY / "hf")
+    assert ours.tensors.keys() == published.tensors.keys()
+    floats = Wishes("BF16", requantize_mxfp4=True)
+    quantize_model(str(SOURCE), str(tmp_path / "floats"), floats)
+    assert "quantization_config" not in json.loads((tmp_path / "floats/config.json").read_text())
+    with pytest.raises(IngleError, match="must not exist yet"):
+        quantize_model(str(SOURCE), str(target), Wishes("BF16"))
+
+
+def test_an_interrupted_folder_resumes_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "SYNC_BYTES", 1)
+    planned = for_folder(plan(SOURCE, Recipe("MXFP4_MOE", keep_mxfp4=False), None, "search"))
+    whole = quantize_folder(planned, tmp_path / "whole").read_bytes()
+
+    def stop(done_bytes: int, total_bytes: int) -> None:
+        if done_bytes > total_bytes // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize_folder(planned, tmp_path / "out", progress=stop)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    assert quantize_folder(planned, tmp_path / "out").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("target", "wishes", "said"),
+    [
+        ("out", Wishes("Q4_K"), "must be of F32, F16, BF16, MXFP4 or INT8"),
+        ("out", Wishes("BF16", tensor_types=("attn=Q8_0",)), "types of a folder must be"),
+        ("out", Wishes("BF16", tensor_types=("attn=MXFP4",)), "or MXFP4 for experts"),
+        ("out", Wishes("BF16", method="gptq"), "gptq must write GGUF"),
+        ("out", Wishes("BF16", target_bpw=5.0), "sizes are met with GGUF's types"),
+        ("out.gguf", Wishes("INT8"), "INT8 must go to a folder"),
+        ("out", Wishes("INT8", pure=True), "INT8 takes no option"),
+        ("out", Wishes("INT8"), "must be a folder in Hugging Face's layout"),
+    ],
+)
+def test_what_a_folder_cannot_hold_is_refused(
+    tmp_path: Path, target: str, wishes: Wishes, said: str
+) -> None:
+    with pytest.raises(IngleError, match=said):
+        quantize_model(str(SOURCE), str(tmp_path / target), wishes)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

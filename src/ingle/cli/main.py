@@ -95,9 +95,11 @@ def convert(
 @guarded
 def quantize(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A model: file, folder or name.")],
-    target: Annotated[str, typer.Argument(metavar="DST", help="A .gguf file that does not exist.")],
+    target: Annotated[
+        str, typer.Argument(metavar="DST", help="A .gguf file, or a folder for safetensors.")
+    ],
     type_name: Annotated[
-        str | None, typer.Argument(metavar="[TYPE]", help="Such as Q4_K_M, IQ4_NL, MXFP4.")
+        str | None, typer.Argument(metavar="[TYPE]", help="Such as Q4_K_M, IQ4_NL, MXFP4, INT8.")
     ] = None,
     imatrix: Annotated[
         str | None, typer.Option(metavar="FILE", help="An importance matrix: ingle imatrix.")

@@ -9,6 +9,8 @@ from pathlib import Path
 from ingle import env
 from ingle.backends.cpu.cores import usable_cores
 from ingle.backends.reference import ReferenceBackend
+from ingle.cli.int8 import Wishes as Int8Wishes
+from ingle.cli.int8 import int8
 from ingle.cli.writing import written
 from ingle.errors import IngleError, UnsupportedError
 from ingle.evaluate.subject import Subject
@@ -16,10 +18,12 @@ from ingle.formats import GgufFile
 from ingle.hub.progress import as_size
 from ingle.plan.local import this_machine
 from ingle.quantize.budget import fit, size_bytes
+from ingle.quantize.folder import for_folder, is_folder, quantize_folder, require_folder
 from ingle.quantize.gptq import GptqRounding
 from ingle.quantize.hessian import LayerStream
 from ingle.quantize.imatrix import Imatrix, read_imatrix
 from ingle.quantize.imatrix.calibration import calibration
+from ingle.quantize.int8 import Scheme
 from ingle.quantize.job import Plan, plan, quantize
 from ingle.quantize.mixture import mixture_name
 from ingle.quantize.recipe import Override, Recipe, read_recipe, type_named
@@ -51,17 +55,46 @@ class Wishes:
 
 
 def quantize_model(source: str, target: str, wishes: Wishes) -> int:
-    """Show what will be done, do it, print the path; 0. Raises IngleError."""
+    """Show what will be done, do it, print the path; 0. Raises IngleError.
+
+    A target that does not end in .gguf is a folder, as transformers loads it.
+    """
+    if (wishes.type or "").upper() == "INT8":
+        return _int8(source, target, wishes)
     imatrix: Imatrix | None = read_imatrix(wishes.imatrix) if wishes.imatrix else None
-    planned = _sized(plan(source, _recipe(wishes), imatrix, wishes.method), wishes)
+    recipe = _recipe(wishes)
+    if is_folder(target):
+        require_folder(recipe, wishes.method)
+        planned = for_folder(plan(source, recipe, imatrix, wishes.method))
+        if wishes.target_size is not None or wishes.target_bpw is not None:
+            rule = "sizes are met with GGUF's types, but got a folder as the target"
+            raise IngleError("--target-size", rule, "name a target that ends in .gguf")
+    else:
+        planned = _sized(plan(source, recipe, imatrix, wishes.method), wishes)
     show(planned)
     if wishes.dry_run:
         return 0
     threads = wishes.threads or usable_cores()
     rounding = _rounding(source, planned, wishes, threads)
     with written("quantize") as tell:
-        path = quantize(planned, target, threads=threads, rounding=rounding, progress=tell)
+        if is_folder(target):
+            path = quantize_folder(planned, target, threads=threads, progress=tell).parent
+        else:
+            path = quantize(planned, target, threads=threads, rounding=rounding, progress=tell)
     print(path)
+    return 0
+
+
+def _int8(source: str, target: str, wishes: Wishes) -> int:
+    """8-bit integers with a scale per row, weights alone: `ingle int8` without its options."""
+    said = Wishes(wishes.type, dry_run=wishes.dry_run, threads=wishes.threads)
+    if wishes != said:
+        rule = "INT8 takes no option but --dry-run here, but got others"
+        raise IngleError("TYPE", rule, "ingle int8 --help has those of 8-bit integers")
+    if not is_folder(target):
+        rule = "INT8 must go to a folder of safetensors, but got a GGUF file"
+        raise UnsupportedError(target, rule, "Q8_0 is GGUF's type of 8 bits")
+    int8(source, target, Scheme(), Int8Wishes(None, 512, 1, None, wishes.dry_run, False))
     return 0
 
 
@@ -102,8 +135,12 @@ def _rounding(source: str, planned: Plan, wishes: Wishes, threads: int) -> GptqR
 
 def show(planned: Plan) -> None:
     """The table of tensor groups on stderr, so that stdout holds the path alone."""
-    rows = [("tensors", "from", "to", "nominal", "true bits", "size", "why")]
+    heads = ("tensors", "from", "to", "nominal", "true bits", "size", "ms/token", "why")
+    rows = [heads]
+    rate = this_machine(env.home_dir())
+    read_per_ms = rate.decode_efficiency * rate.read_bytes_per_s / 1e3
     for group in groups(planned.assignments):
+        read = sum(read_bytes(planned, one) for one in group.assignments)
         rows.append(
             (
                 f"{group.label} x{group.count}" if group.count > 1 else group.label,
@@ -112,17 +149,18 @@ def show(planned: Plan) -> None:
                 f"{group.nominal_bits:g}",
                 f"{group.true_bits:.3f}",
                 as_size(group.nbytes),
+                f"{read / read_per_ms:.2f}",
                 group.why,
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip(), file=sys.stderr)
     bits = 8 * planned.nbytes / max(1, planned.num_weights)
     print(f"{as_size(planned.nbytes)}, {bits:.3f} bits per weight", file=sys.stderr)
-    rate = this_machine(env.home_dir())
-    speed = rate.decode_efficiency * rate.read_bytes_per_s / max(1, read_bytes(planned))
+    whole = sum(read_bytes(planned, one) for one in planned.assignments)
+    speed = 1e3 * read_per_ms / max(1, whole)
     print(f"forecast here: {speed:.1f} tokens/s ({rate.source} memory rate)", file=sys.stderr)
 
 

@@ -123,7 +123,7 @@ def quantize(
         yield from _encoded(planned, by_name[name], threads, rounding)
         planned.model.container.release()
 
-    job = _identity(planned, rounding)
+    job = identity(planned, rounding)
     write_gguf(target, _metadata(planned), specs, read, job=job, progress=progress)
     return target
 
@@ -142,10 +142,7 @@ def _encoded(
     if assignment.is_copied:
         yield from tensor.pieces()
         return
-    shape = tensor.shape
-    importance = None
-    if planned.imatrix is not None and len(shape) > 1:
-        importance = _importance(planned.imatrix, assignment)
+    importance = importance_of(planned, assignment)
     whole = rounding is not None and rounding.knows(assignment.name)
     for matrix, weights in decoded(tensor, whole):
         if whole and rounding is not None:
@@ -161,11 +158,16 @@ def _encoded(
         )
 
 
-def _importance(imatrix: Imatrix, assignment: Assignment) -> Floats | None:
-    """llama.cpp ignores what a matrix says of the embedding: one row of it is one token."""
+def importance_of(planned: Plan, assignment: Assignment) -> Floats | None:
+    """What the imatrix says of a matrix's columns, (matrices, columns), if there is one.
+
+    llama.cpp ignores what it says of the embedding: one row of it is one token.
+    """
+    if planned.imatrix is None or len(assignment.shape) < 2:
+        return None
     if assignment.name == "token_embd.weight":
         return None
-    return imatrix.importance(assignment.name, assignment.shape)
+    return planned.imatrix.importance(assignment.name, assignment.shape)
 
 
 def decoded(tensor: LazyTensor, whole: bool = False) -> Iterator[tuple[int, Floats]]:
@@ -206,7 +208,7 @@ def _metadata(planned: Plan) -> dict[str, Any]:
     return metadata
 
 
-def _identity(planned: Plan, rounding: RoundingMethod | None) -> str:
+def identity(planned: Plan, rounding: RoundingMethod | None) -> str:
     """Everything beside the header that decides the bytes."""
     digest = hashlib.sha256()
     if planned.imatrix is not None:

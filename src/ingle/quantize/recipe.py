@@ -139,7 +139,7 @@ def _assign_one(
     if not is_candidate(name, shape):
         return kept
     ruled = rules.choose(name, shape[-1])  # counts tensors, whether its answer is used or not
-    named = _named_type(recipe, name)
+    named = named_type(recipe, name)
     if named is not None:
         wanted, why = named
     elif recipe.keep_mxfp4 and source == "MXFP4":
@@ -153,7 +153,8 @@ def _assign_one(
     return _fitted(recipe, kept, wanted, why)
 
 
-def _named_type(recipe: Recipe, name: str) -> tuple[str, str] | None:
+def named_type(recipe: Recipe, name: str) -> tuple[str, str] | None:
+    """(type, which option says so) of a tensor that the recipe names; None for the others."""
     if recipe.embedding_type and name == _EMBEDDING:
         return recipe.embedding_type, "--token-embedding-type"
     if recipe.output_type and name == _OUTPUT:

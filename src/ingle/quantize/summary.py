@@ -26,9 +26,22 @@ class Group:
     source: str
     target: str
     why: str
-    count: int
-    num_weights: int
-    nbytes: int
+    assignments: Sequence[Assignment]
+
+    @property
+    def count(self) -> int:
+        """Tensors of the group."""
+        return len(self.assignments)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of them all."""
+        return sum(a.nbytes for a in self.assignments)
+
+    @property
+    def num_weights(self) -> int:
+        """Elements of them all."""
+        return sum(a.num_weights for a in self.assignments)
 
     @property
     def true_bits(self) -> float:
@@ -49,26 +62,16 @@ def groups(assignments: Sequence[Assignment]) -> Iterator[Group]:
         label = _LAYER.sub("", a.name) if len(a.shape) > 1 else "vectors"
         members.setdefault((label, a.source, a.target, a.why), []).append(a)
     for (label, source, target, why), found in members.items():
-        yield Group(
-            label,
-            source,
-            target,
-            why,
-            len(found),
-            sum(a.num_weights for a in found),
-            sum(a.nbytes for a in found),
-        )
+        yield Group(label, source, target, why, found)
 
 
-def read_bytes(planned: Plan) -> int:
-    """Bytes of weights that making one token reads: all but idle experts and a table of rows."""
+def read_bytes(planned: Plan, assignment: Assignment) -> float:
+    """Bytes of a tensor that making one token reads: no idle experts, and one row of a table."""
     sizes = planned.model.facts.sizes
     experts, used = sizes.get("num_local_experts", 0), sizes.get("num_experts_per_tok", 0)
-    share = used / experts if experts else 1.0
-    tied = all(a.name != "output.weight" for a in planned.assignments)
-    total = 0.0
-    for a in planned.assignments:
-        if a.name == "token_embd.weight" and not tied:
-            continue
-        total += a.nbytes * (share if "_exps." in a.name else 1.0)
-    return int(total)
+    tied = "output.weight" not in planned.model.tensors
+    if assignment.name == "token_embd.weight" and not tied:
+        return assignment.nbytes / max(1, assignment.shape[0])
+    if "_exps." in assignment.name and experts:
+        return assignment.nbytes * used / experts
+    return assignment.nbytes

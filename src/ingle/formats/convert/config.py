@@ -55,6 +55,17 @@ _GPT_OSS_SIZES = {
     "expert_feed_forward_length": "intermediate_size",
 }
 
+# How transformers is told that experts are MXFP4 and all else is not.
+MXFP4_EXPERTS = {
+    "quant_method": "mxfp4",
+    "modules_to_not_convert": [
+        "model.layers.*.self_attn",
+        "model.layers.*.mlp.router",
+        "model.embed_tokens",
+        "lm_head",
+    ],
+}
+
 
 def integer(config: Config, *names: str, default: int | None = None) -> int:
     """The first of these keys that exists, as a whole number from 1 to its limit."""
@@ -232,13 +243,5 @@ def _gpt_oss(
         "swiglu_limit": 7.0,
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
-        "quantization_config": {
-            "quant_method": "mxfp4",
-            "modules_to_not_convert": [
-                "model.layers.*.self_attn",
-                "model.layers.*.mlp.router",
-                "model.embed_tokens",
-                "lm_head",
-            ],
-        },
+        "quantization_config": MXFP4_EXPERTS,
     }

@@ -27,7 +27,8 @@ from ingle.formats.mapping import quoted
 Tensors = dict[str, LazyTensor]
 _Names = Iterator[tuple[str, LazyTensor]]
 
-_LAYER = {
+# GGUF's name in a layer: Hugging Face's.
+LAYER = {
     "attn_norm.weight": "input_layernorm.weight",
     "attn_q.weight": "self_attn.q_proj.weight",
     "attn_k.weight": "self_attn.k_proj.weight",
@@ -35,7 +36,15 @@ _LAYER = {
     "attn_output.weight": "self_attn.o_proj.weight",
     "ffn_norm.weight": "post_attention_layernorm.weight",
 }
-_MLP = ("gate", "up", "down")
+MLP = ("gate", "up", "down")
+GPT2_PARTS = {
+    "attn_norm": "ln_1",
+    "attn_qkv": "attn.c_attn",
+    "attn_output": "attn.c_proj",
+    "ffn_norm": "ln_2",
+    "ffn_up": "mlp.c_fc",
+    "ffn_down": "mlp.c_proj",
+}
 
 
 class _Model:
@@ -77,7 +86,7 @@ def llama_tensors(container: Container, config: Config) -> Tensors:
     }
     found = dict(_top(model))
     for n in range(integer(config, "num_hidden_layers")):
-        for gguf, hf in _LAYER.items():
+        for gguf, hf in LAYER.items():
             tensor = model.take(f"model.layers.{n}.{hf}")
             found[f"blk.{n}.{gguf}"] = order.get(gguf, _unchanged)(tensor)
         found |= _mlp(model, n)
@@ -91,7 +100,7 @@ def qwen3_tensors(container: Container, config: Config) -> Tensors:
     experts = config.get("model_type") == "qwen3_moe"
     found = dict(_top(model))
     for n in range(integer(config, "num_hidden_layers")):
-        for gguf, hf in _LAYER.items():
+        for gguf, hf in LAYER.items():
             found[f"blk.{n}.{gguf}"] = model.take(f"model.layers.{n}.{hf}")
         for part in ("q", "k"):
             norm = f"model.layers.{n}.self_attn.{part}_norm.weight"
@@ -111,16 +120,8 @@ def gpt2_tensors(container: Container, config: Config) -> Tensors:
         "output_norm.weight": model.take(root + "ln_f.weight"),
         "output_norm.bias": model.take(root + "ln_f.bias"),
     }
-    parts = {
-        "attn_norm": "ln_1",
-        "attn_qkv": "attn.c_attn",
-        "attn_output": "attn.c_proj",
-        "ffn_norm": "ln_2",
-        "ffn_up": "mlp.c_fc",
-        "ffn_down": "mlp.c_proj",
-    }
     for n in range(integer(config, "n_layer")):
-        for gguf, hf in parts.items():
+        for gguf, hf in GPT2_PARTS.items():
             weight = model.take(f"{root}h.{n}.{hf}.weight")
             found[f"blk.{n}.{gguf}.weight"] = transposed(weight) if "c_" in hf else weight
             found[f"blk.{n}.{gguf}.bias"] = model.take(f"{root}h.{n}.{hf}.bias")
@@ -204,7 +205,7 @@ def _top(model: _Model) -> _Names:
 def _mlp(model: _Model, n: int) -> Tensors:
     return {
         f"blk.{n}.ffn_{part}.weight": model.take(f"model.layers.{n}.mlp.{part}_proj.weight")
-        for part in _MLP
+        for part in MLP
     }
 
 
@@ -214,7 +215,7 @@ def _experts(model: _Model, n: int) -> Tensors:
         integer(model.config, "num_experts", "num_local_experts"),
     )
     found = {f"blk.{n}.ffn_gate_inp.weight": as_f32(model.take(prefix + "gate.weight"))}
-    for part in _MLP:
+    for part in MLP:
         each = [model.take(f"{prefix}experts.{e}.{part}_proj.weight") for e in range(count)]
         found[f"blk.{n}.ffn_{part}_exps.weight"] = stacked(each)
     return found

@@ -1,7 +1,7 @@
 """Owns the tensors of gpt-oss in its layouts: Hugging Face, OpenAI's original, GGUF (and Ollama's).
 
 Hugging Face's names are the middle: every layout is read into them and written from them. MXFP4
-codes and exponents are moved bit for bit.
+codes and exponents are moved bit for bit, and so are experts in floats, as fine-tunes have them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ingle.errors import FileFormatError, UnsupportedError
 from ingle.formats.container import Container
+from ingle.formats.convert.float_experts import as_columns, as_rows
 from ingle.formats.convert.lazy import (
     LazyTensor,
     as_f32,
@@ -51,25 +52,35 @@ _OLLAMA = {
     "post_attention_norm.weight": "ffn_norm.weight",
 }
 _QKV = ("q", "k", "v")
+_FLOATS = ("F32", "F16", "BF16")
 _HF, _OPENAI = "model.layers.{}.", "block.{}."
 _GATE_UP, _DOWN = "mlp.experts.gate_up_proj", "mlp.experts.down_proj"
 
 
 class _Source:
-    """A container whose tensors must all be used: none may be dropped silently."""
+    """A container whose tensors must all be used: none may be dropped silently.
 
-    def __init__(self, container: Container) -> None:
+    computed: takes the place of what the container stores.
+    """
+
+    def __init__(self, container: Container, computed: Tensors | None = None) -> None:
         self.container = container
-        self.unused = set(container.tensors)
+        self.names = set(container.tensors if computed is None else computed)
+        self.unused = set(self.names)
+        self._computed = computed or {}
 
     def has(self, name: str) -> bool:
-        return name in self.container.tensors
+        return name in self.names
 
     def take(self, *names: str) -> LazyTensor:
         """The first of these names that exists."""
         name = next((name for name in names if self.has(name)), names[0])
         self.unused.discard(name)
-        return stored(self.container, name)
+        return self._computed.get(name) or stored(self.container, name)
+
+    def dense(self, *names: str) -> LazyTensor:
+        """The same in a type that safetensors has, values unchanged; computed ones are in one."""
+        return self.take(*names) if self._computed else _dense(self.take(*names))
 
     def finish(self) -> None:
         if self.unused:
@@ -77,14 +88,15 @@ class _Source:
             raise UnsupportedError(
                 str(self.container.path),
                 f"every tensor must be known, but got {name} ({len(self.unused)} such)",
-                "dequantized experts and adapters are not converted",
+                "adapters must be merged first",
             )
 
 
 def read_huggingface(container: Container, config: Mapping[str, int]) -> Tensors:
     """The tensors of a Hugging Face folder, checked to be exactly those of gpt-oss."""
     source = _Source(container)
-    found = {name: source.take(name) for name in _huggingface_names(config)}
+    packed = not source.has(_HF.format(0) + _GATE_UP)
+    found = {name: source.take(name) for name in _huggingface_names(config, packed)}
     source.finish()
     return found
 
@@ -107,38 +119,44 @@ def read_openai(container: Container, config: Mapping[str, int]) -> Tensors:
     return found
 
 
-def read_gguf(container: Container, config: Mapping[str, int]) -> Tensors:
+def read_gguf(
+    container: Container, config: Mapping[str, int], computed: Tensors | None = None
+) -> Tensors:
     """The tensors of a GGUF file (llama.cpp's or Ollama's) under Hugging Face's names.
 
-    float32 tensors become BF16 again when that loses nothing; Q8_0 becomes F32.
+    float32 tensors become BF16 again when that loses nothing; Q8_0 becomes F32. computed: tensors
+    of the same names that are read instead.
     """
-    source = _Source(container)
-    found = {hf: _dense(source.take(gguf)) for hf, _, gguf in _TOP}
+    source = _Source(container, computed)
+    found = {hf: source.dense(gguf) for hf, _, gguf in _TOP}
     for n in range(config["num_hidden_layers"]):
         hf, gguf = _HF.format(n), f"blk.{n}."
         for name, _, theirs in _LAYER:
             others = (gguf + _OLLAMA[theirs],) if theirs in _OLLAMA else ()
-            found[hf + name] = _dense(source.take(gguf + theirs, *others))
+            found[hf + name] = source.dense(gguf + theirs, *others)
         for kind in ("weight", "bias"):
             if source.has(f"{gguf}attn_qkv.{kind}"):
-                fused = _dense(source.take(f"{gguf}attn_qkv.{kind}"))
+                fused = source.dense(f"{gguf}attn_qkv.{kind}")
                 found |= _split_qkv(fused, config, f"{hf}self_attn.", kind)
                 continue
             for part in _QKV:
-                tensor = _dense(source.take(f"{gguf}attn_{part}.{kind}"))
+                tensor = source.dense(f"{gguf}attn_{part}.{kind}")
                 found[f"{hf}self_attn.{part}_proj.{kind}"] = tensor
         found |= _gguf_experts(source, hf, gguf)
     source.finish()
     return found
 
 
-def write_huggingface(tensors: Tensors) -> Tensors:
-    """As read: the names are already Hugging Face's."""
-    return tensors
+def has_packed_experts(tensors: Tensors) -> bool:
+    """Whether experts (under Hugging Face's names) are MXFP4, not floats."""
+    return f"{_HF.format(0)}{_DOWN}_blocks" in tensors
 
 
 def write_openai(tensors: Tensors, config: Mapping[str, int]) -> Tensors:
-    """OpenAI's names; q, k and v are joined."""
+    """OpenAI's names; q, k and v are joined. UnsupportedError for experts that are not MXFP4."""
+    if not has_packed_experts(tensors):
+        rule = "experts of OpenAI's layout must be MXFP4, but got floats"
+        raise UnsupportedError("model", rule, "ingle quantize SRC DST MXFP4 makes them")
     found = {openai: tensors[hf] for hf, openai, _ in _TOP}
     for n in range(config["num_hidden_layers"]):
         hf, openai = _HF.format(n), _OPENAI.format(n)
@@ -165,17 +183,22 @@ def write_gguf(tensors: Tensors, config: Mapping[str, int]) -> Tensors:
         for part in _QKV:
             found[f"{gguf}attn_{part}.weight"] = tensors[f"{hf}self_attn.{part}_proj.weight"]
             found[f"{gguf}attn_{part}.bias"] = as_f32(tensors[f"{hf}self_attn.{part}_proj.bias"])
-        blocks, scales = (tensors[f"{hf}{_GATE_UP}_{part}"] for part in ("blocks", "scales"))
         bias = as_f32(tensors[f"{hf}{_GATE_UP}_bias"])
         for first, half in enumerate(("gate", "up")):
-            found[f"{gguf}ffn_{half}_exps.weight"] = gguf_blocks(blocks, scales, first, 2)
+            found[f"{gguf}ffn_{half}_exps.weight"] = _expert_rows(tensors, hf + _GATE_UP, first, 2)
             found[f"{gguf}ffn_{half}_exps.bias"] = every_other_column(bias, first)
-        blocks, scales = (tensors[f"{hf}{_DOWN}_{part}"] for part in ("blocks", "scales"))
-        found[f"{gguf}ffn_down_exps.weight"] = gguf_blocks(blocks, scales)
+        found[f"{gguf}ffn_down_exps.weight"] = _expert_rows(tensors, hf + _DOWN, 0, 1)
     return found
 
 
-def _huggingface_names(config: Mapping[str, int]) -> Iterator[str]:
+def _expert_rows(tensors: Tensors, name: str, first: int, step: int) -> LazyTensor:
+    """Rows first, first + step, ... of every expert, as GGUF stores them."""
+    if name in tensors:
+        return as_rows(tensors[name], first, step)
+    return gguf_blocks(tensors[f"{name}_blocks"], tensors[f"{name}_scales"], first, step)
+
+
+def _huggingface_names(config: Mapping[str, int], packed: bool) -> Iterator[str]:
     yield from (hf for hf, _, _ in _TOP)
     for n in range(config["num_hidden_layers"]):
         hf = _HF.format(n)
@@ -183,7 +206,8 @@ def _huggingface_names(config: Mapping[str, int]) -> Iterator[str]:
         for part in _QKV:
             yield from (f"{hf}self_attn.{part}_proj.{kind}" for kind in ("weight", "bias"))
         for name in (_GATE_UP, _DOWN):
-            yield from (f"{hf}{name}_{part}" for part in ("blocks", "scales"))
+            yield from (f"{hf}{name}_{part}" for part in ("blocks", "scales") if packed)
+            yield from (() if packed else (f"{hf}{name}",))
         yield f"{hf}{_GATE_UP}_bias"
 
 
@@ -212,21 +236,25 @@ def _split_qkv(
 
 
 def _gguf_experts(source: _Source, hf: str, gguf: str) -> Tensors:
-    down = _in_gguf_order(source.take(f"{gguf}ffn_down_exps.weight"))
-    found: Tensors = {}
-    found[f"{hf}{_DOWN}_blocks"], found[f"{hf}{_DOWN}_scales"] = openai_blocks([down])
+    found = _columns_or_blocks(hf + _DOWN, [source.take(f"{gguf}ffn_down_exps.weight")])
     if source.has(f"{gguf}ffn_gate_up_exps.weight"):  # Ollama's first dialect: already interleaved
-        fused = _in_gguf_order(source.take(f"{gguf}ffn_gate_up_exps.weight"))
-        blocks, scales = openai_blocks([fused])
-        bias = _dense(source.take(f"{gguf}ffn_gate_up_exps.bias"))
+        weights = [source.take(f"{gguf}ffn_gate_up_exps.weight")]
+        bias = source.dense(f"{gguf}ffn_gate_up_exps.bias")
     else:
-        halves = [source.take(f"{gguf}ffn_{half}_exps.weight") for half in ("gate", "up")]
-        blocks, scales = openai_blocks([_in_gguf_order(half) for half in halves])
+        weights = [source.take(f"{gguf}ffn_{half}_exps.weight") for half in ("gate", "up")]
         both = [source.take(f"{gguf}ffn_{half}_exps.bias") for half in ("gate", "up")]
         bias = _dense(interleaved_columns(*(as_f32(half) for half in both)))
-    found[f"{hf}{_GATE_UP}_blocks"], found[f"{hf}{_GATE_UP}_scales"] = blocks, scales
+    found |= _columns_or_blocks(hf + _GATE_UP, weights)
     found[f"{hf}{_GATE_UP}_bias"] = bias
     return found
+
+
+def _columns_or_blocks(name: str, halves: list[LazyTensor]) -> Tensors:
+    """Floats as one tensor (E, in, out), MXFP4 as OpenAI's blocks and scales."""
+    if halves[0].format in _FLOATS:
+        return {name: as_columns(halves)}
+    blocks, scales = openai_blocks([_in_gguf_order(half) for half in halves])
+    return {f"{name}_blocks": blocks, f"{name}_scales": scales}
 
 
 def _in_gguf_order(tensor: LazyTensor) -> LazyTensor:
@@ -234,8 +262,9 @@ def _in_gguf_order(tensor: LazyTensor) -> LazyTensor:
     if len(tensor.shape) != 3 or tensor.format not in ("MXFP4", "MXFP4_OLLAMA"):
         raise FileFormatError(
             f"tensor {quoted(tensor.name)}",
-            f"experts must be MXFP4 of three dimensions, but got {tensor.format} {tensor.shape}",
-            "a requantized model cannot become MXFP4 again without loss",
+            f"experts must be MXFP4 or floats of three dimensions, but got {tensor.format} "
+            f"{tensor.shape}",
+            "a requantized model does not convert without loss; ingle quantize SRC DST MXFP4",
         )
     if tensor.format == "MXFP4":
         return tensor

@@ -7,7 +7,6 @@ know the tensors of any model.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,14 @@ from ingle.errors import IngleError, UnsupportedError
 from ingle.formats.container import Container
 from ingle.formats.convert import config as configs
 from ingle.formats.convert import dense, gpt_oss, vocabulary
+from ingle.formats.convert.dense_folder import folder_config, folder_tensors
+from ingle.formats.convert.folder import (
+    WEIGHTS,
+    copy_companions,
+    huggingface_files,
+    openai_files,
+    write_folder,
+)
 from ingle.formats.convert.lazy import LazyTensor, require, stored
 from ingle.formats.facts import ModelFacts, open_model
 from ingle.formats.gguf import GgufFile
@@ -24,10 +31,9 @@ from ingle.formats.gguf_values import typed_metadata
 from ingle.formats.mapping import Bytes, quoted
 from ingle.formats.packed import PackedFile, unpack
 from ingle.formats.safetensors import SafetensorsFile
-from ingle.formats.writer import Progress, TensorSpec, write_gguf, write_safetensors
+from ingle.formats.writer import Progress, TensorSpec, write_gguf
 
 Tensors = dict[str, LazyTensor]
-_WEIGHTS = "model.safetensors"
 TARGETS = ("gguf", "hf", "openai")
 
 _LAYOUTS = {"GGUF": "gguf", "Hugging Face": "hf", "OpenAI": "openai"}
@@ -49,8 +55,8 @@ def convert(
 
     layout: "gguf" (target is a file), "hf" or "openai" (a folder); "" takes GGUF for a target
     ending in .gguf, else hf. gpt-oss goes between all three; llama, qwen3, qwen3_moe and gpt2 go
-    from Hugging Face to GGUF. Raises UnsupportedError for other pairs and for anything that would
-    lose information, FileFormatError for damaged sources.
+    between Hugging Face and GGUF. Raises UnsupportedError for other pairs and for anything that
+    would lose information, FileFormatError for damaged sources.
     """
     target = Path(target)
     layout = layout or ("gguf" if target.suffix == ".gguf" else "hf")
@@ -68,7 +74,12 @@ def convert(
     model = _read(container, facts, read_as, layout)
     if layout == "gguf":
         return _write_gguf(target, model, facts.architecture, progress)
-    return _write_folder(target, model, layout, progress)
+    if layout == "openai":
+        files = openai_files(model.config, model.tensors)
+    else:
+        files = huggingface_files(model.config, model.tensors, model.keys)
+    job = model.identity
+    return write_folder(target, files, model.tensors, model.read, job=job, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -90,12 +101,62 @@ def as_gguf(source: str | Path) -> GgufModel:
     container, facts = open_model(source)
     identity = json.dumps([_identity(path) for path in container.files])
     if isinstance(container, GgufFile):
-        tensors = {name: stored(container, name) for name in container.tensors}
-        return GgufModel(container, facts, typed_metadata(container), tensors, identity)
+        return _gguf_model(container, facts)
     model = _read(container, facts, _LAYOUTS.get(facts.layout, facts.layout), "gguf")
     name = container.path.stem
     metadata = _gguf_metadata(model, facts.architecture, name)
     return GgufModel(container, facts, metadata, model.tensors, identity)
+
+
+def write_huggingface(
+    source: GgufModel,
+    tensors: Mapping[str, LazyTensor],
+    folder: Path,
+    *,
+    job: str,
+    progress: Progress | None = None,
+) -> Path:
+    """Write a folder as transformers loads it; returns its file of weights.
+
+    tensors: takes the place of the source's, under GGUF's names and in types that safetensors has,
+    or MXFP4 for the experts of gpt-oss. Errors as `convert`.
+    """
+    facts, container = source.facts, source.container
+    _check_target(container, folder, "hf")
+    in_folder = facts.layout == "Hugging Face"
+    config: configs.Config = dict(facts.config) if in_folder else _folder_config(source)
+    if facts.architecture == "gpt_oss":
+        config = {**config, "quantization_config": configs.MXFP4_EXPERTS}
+        sizes = configs.gpt_oss_sizes(config)
+        found = gpt_oss.read_gguf(container, sizes, dict(tensors))
+    else:
+        found = folder_tensors(facts.architecture, tensors, facts.sizes)
+    keys = {} if in_folder else source.metadata
+    model = _Model(container, found, config, keys)
+    files = huggingface_files(config, found, keys)
+    path = write_folder(folder, files, found, model.read, job=job, progress=progress)
+    if in_folder:
+        copy_companions(_folder_path(container), folder)
+    return path
+
+
+def _gguf_model(container: GgufFile, facts: ModelFacts) -> GgufModel:
+    tensors = {name: stored(container, name) for name in container.tensors}
+    identity = json.dumps([_identity(path) for path in container.files])
+    return GgufModel(container, facts, typed_metadata(container), tensors, identity)
+
+
+def _folder_config(source: GgufModel) -> dict[str, Any]:
+    """The configuration of a model that has none in Hugging Face's spelling."""
+    facts, metadata = source.facts, source.container.metadata
+    if facts.layout == "OpenAI":
+        return configs.from_openai(facts.config)
+    embedding = source.tensors.get("token_embd.weight")
+    vocab_size = embedding.shape[0] if embedding is not None else 0
+    if facts.architecture == "gpt_oss":
+        return configs.from_gguf(metadata, vocab_size)
+    tied = "output.weight" not in source.tensors
+    return folder_config(facts.architecture, metadata, vocab_size, tied)
 
 
 def _read(
@@ -107,16 +168,20 @@ def _read(
         tensors = _DENSE[facts.architecture](container, facts.config)
         keys = _folder_keys(container, facts.config, tensors["token_embd.weight"])
         return _Model(container, tensors, facts.config, keys)
+    if facts.architecture in _DENSE and isinstance(container, GgufFile) and layout == "hf":
+        source = _gguf_model(container, facts)
+        tensors = folder_tensors(facts.architecture, source.tensors, facts.sizes)
+        return _Model(container, tensors, _folder_config(source), container.metadata)
     raise UnsupportedError(
         str(container.path),
-        f"conversion must be of gpt_oss, or of {', '.join(_DENSE)} from hf to gguf, "
+        f"conversion must be of gpt_oss, or of {', '.join(_DENSE)} between hf and gguf, "
         f"but got {quoted(facts.architecture or 'no architecture')} from {read_as} to {layout}",
     )
 
 
 def _check_target(container: Container, target: Path, layout: str) -> None:
     """Nothing that exists is overwritten, least of all the source."""
-    weights = target if layout == "gguf" else target / _WEIGHTS
+    weights = target if layout == "gguf" else target / WEIGHTS
     folders = {file.resolve().parent for file in container.files}
     if weights.exists() or (layout != "gguf" and target.resolve() in folders):
         raise IngleError(
@@ -129,7 +194,7 @@ class _Model:
     """A model on its way: tensors under the target's names, the configuration in Hugging Face's
     spelling, the tokenizer as GGUF keys."""
 
-    container: GgufFile | SafetensorsFile
+    container: Container
     tensors: Tensors
     config: configs.Config
     keys: Mapping[str, Any]
@@ -152,6 +217,7 @@ class _Model:
 
 def _read_gpt_oss(container: GgufFile | SafetensorsFile, facts: ModelFacts, layout: str) -> _Model:
     keys: Mapping[str, Any]
+    read: Callable[[Container, Mapping[str, int]], Tensors]
     if facts.layout == "GGUF":
         embedding = container.tensors.get("token_embd.weight")
         config = configs.from_gguf(container.metadata, embedding.shape[0] if embedding else 0)
@@ -179,8 +245,11 @@ def _folder_keys(
 ) -> dict[str, Any]:
     vocab_size = configs.integer(config, "vocab_size")
     require(embedding, (vocab_size, *embedding.shape[1:]))
-    folder = container.path if container.path.is_dir() else container.path.parent
-    return vocabulary.keys_from_folder(folder, vocab_size)
+    return vocabulary.keys_from_folder(_folder_path(container), vocab_size)
+
+
+def _folder_path(container: Container) -> Path:
+    return container.path if container.path.is_dir() else container.path.parent
 
 
 def _write_gguf(target: Path, model: _Model, architecture: str, progress: Progress | None) -> Path:
@@ -203,44 +272,6 @@ def _gguf_metadata(model: _Model, architecture: str, name: str) -> dict[str, Any
     }
 
 
-def _write_folder(folder: Path, model: _Model, layout: str, progress: Progress | None) -> Path:
-    files = {}
-    if layout == "openai":
-        dtypes = {name: _dtype(name, tensor) for name, tensor in model.tensors.items()}
-        files["config.json"] = json.dumps(configs.to_openai(model.config), indent=1)
-        files["dtypes.json"] = json.dumps(dtypes)
-    else:
-        files["config.json"] = json.dumps(dict(model.config), indent=1)
-        files |= vocabulary.folder_from_keys(model.keys)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        rule = f"target must be a folder that can be made, but got {error.strerror}"
-        raise IngleError(str(folder), rule) from None
-    for name, text in files.items():
-        _write_text(folder / name, text)
-    path = folder / _WEIGHTS
-    stated, job = {"format": "pt"}, model.identity
-    write_safetensors(path, stated, model.specs, model.read, job=job, progress=progress)
-    return path
-
-
-def _dtype(name: str, tensor: LazyTensor) -> str:
-    """OpenAI's name of a stored type."""
-    if tensor.format == "U8":
-        return "FP4" if name.endswith(".blocks") else "UE8"
-    return tensor.format
-
-
 def _identity(path: Path) -> list[str | int]:
     stat = path.stat()
     return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -7,7 +7,6 @@ not know how ranges are chosen.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -18,15 +17,10 @@ from numpy.typing import NDArray
 
 from ingle.errors import IngleError
 from ingle.formats.compressed_tensors import INPUT_SCALE, INPUT_ZERO_POINT, SCALE, ZERO_POINT
+from ingle.formats.convert.folder import WEIGHTS, copy_companions
 from ingle.formats.writer import TensorSpec, write_safetensors
 from ingle.numerics import FORMATS, encode
 from ingle.quantize.int8.plan import Plan, input_range
-
-FILE = "model.safetensors"
-_COMPANIONS = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
-    *("merges.txt", "chat_template.jinja", "generation_config.json", "added_tokens.json"),
-)
 
 
 def write_int8(
@@ -40,13 +34,11 @@ def write_int8(
         raise IngleError(str(target), "target must be another folder than the source")
     target.mkdir(parents=True, exist_ok=True)
     job = json.dumps([str(source.resolve()), asdict(plan.scheme), [asdict(x) for x in plan.layers]])
-    path = target / FILE
+    path = target / WEIGHTS
     pieces = _Pieces(plan)
     specs = list(_specs(plan))
     write_safetensors(path, {"format": "pt"}, specs, pieces.read, job=job, progress=progress)
-    for name in _COMPANIONS:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+    copy_companions(source, target)
     config = {**plan.facts.config, "quantization_config": plan.scheme.config(_ignored(plan))}
     aside = target / "config.json.part"
     aside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
