@@ -175,23 +175,28 @@ def summary(seen: Seen) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def started(command: list[str], ready: str) -> Iterator[subprocess.Popen[str]]:
-    """A server whose output has come to the words `ready`; it goes on into nothing."""
-    process = subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
+def started(command: list[str], url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that is healthy at `url`; what it prints goes nowhere."""
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(command, stderr=nowhere, stdout=nowhere)
     try:
-        for line in process.stdout:
-            if ready in line:
-                break
-        else:
-            raise SystemExit(f"{command[0]} did not start")
-        drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
+        while not is_healthy(url):
+            if process.poll() is not None:
+                raise SystemExit(f"{command[0]} did not start")
+            time.sleep(0.2)
         yield process
         process.terminate()
-        drain.wait()
+        process.wait(60)
     finally:
         process.kill()
         process.wait()
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def free_port() -> int:
@@ -205,10 +210,11 @@ def ours(args: argparse.Namespace) -> Iterator[tuple[str, int | None]]:
         yield args.url, args.pid
         return
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "ingle.cli", "serve", args.model, "--port", str(port)]
     command += ["--context", str(args.context), "--keep-alive", "-1"]
-    with started(command, "OpenAI: ") as process:
-        yield f"http://127.0.0.1:{port}", process.pid
+    with started(command, url) as process:
+        yield url, process.pid
 
 
 @contextlib.contextmanager
@@ -216,8 +222,9 @@ def peer(args: argparse.Namespace) -> Iterator[str]:
     port = free_port()
     command = [args.peer, "-m", args.peer_model, "--port", str(port), "--parallel", "8"]
     command += ["-c", str(8 * args.context)]
-    with started(command, "server is listening"):
-        yield f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}"
+    with started(command, url):
+        yield url
 
 
 async def run(args: argparse.Namespace) -> dict[str, Any]:
