@@ -26,10 +26,14 @@ def create(name: str, file: Path) -> Path:
     A base that is not here is fetched. Raises IngleError.
     """
     said = modelfile.read(file)
-    base = _base(said.base, file)
+    return create_from(name, _base(said.base, file), said)
+
+
+def create_from(name: str, base: str, said: modelfile.Modelfile) -> Path:
+    """Give `name` to what `said` says over `base`, a name or an absolute path; as `create`."""
     _check_name(name)
     if name.lower() in (base.lower(), *(made.name.lower() for made in place.bases(base))):
-        rule = f"a model must not be made from itself, but got FROM {said.base}"
+        rule = f"a model must not be made from itself, but got FROM {base}"
         raise IngleError(name, rule, "choose another name")
     path = resolve(base)
     manifest.write(Manifest(name=name, base=base, settings=said.settings()))

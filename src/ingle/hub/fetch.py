@@ -18,13 +18,14 @@ from ingle.hub.registry import Entry
 _CHUNK_BYTES = 1 << 20
 
 
-def fetch(entry: Entry) -> Path:
+def fetch(entry: Entry, told: Progress | None = None) -> Path:
     """Bring the model `entry` here, unless it is here already, and return its path.
 
-    Two calls at once, in one process or two, are safe: the second waits and finds the file.
+    told: of the progress, in place of stderr. Two calls at once, in one process or two, are safe:
+    the second waits and finds the file.
     Raises DownloadError; nothing half-done is left behind.
     """
-    with shown(entry.name) as progress:
+    with shown(entry.name, told) as progress:
 
         def on_wait() -> None:
             progress.note("another ingle is changing this model; waiting for it")

@@ -24,11 +24,11 @@ _SPARE_BYTES = 64 << 20  # left free on the disk
 _LONG_BYTES = 1 << 28  # to verify, so that it is told
 
 
-def pull(name: str, reference: Reference) -> Path:
+def pull(name: str, reference: Reference, told: Progress | None = None) -> Path:
     """Bring the newest of `reference` here under `name` and return the path to open.
 
-    What is here already is not fetched again, whichever tool brought it. Two calls at once are
-    safe. Raises IngleError of one rule and one remedy.
+    told: of the progress, in place of stderr. What is here already is not fetched again, whichever
+    tool brought it. Two calls at once are safe. Raises IngleError of one rule and one remedy.
     """
     if config.get("offline"):
         raise UnreachableError(
@@ -37,7 +37,7 @@ def pull(name: str, reference: Reference) -> Path:
             "unset HF_HUB_OFFLINE (or `offline` in ingle's config.toml)",
         )
     manifest.prepare()
-    with shown(name) as progress:
+    with shown(name, told) as progress:
         repository = look_up(reference.repo, progress.note)
         sizes = {path: file.num_bytes for path, file in repository.files.items()}
         choice = choose(sizes, reference.wish, reference.repo)

@@ -128,6 +128,17 @@ def parse(text: str, path: Path) -> Modelfile:
     return found
 
 
+def checked_template(text: str, where: str) -> str:
+    """A template as ingle runs them. Raises UnsupportedError for one of Ollama's."""
+    if _GO_TEMPLATE.search(text):
+        raise UnsupportedError(
+            where,
+            "TEMPLATE must be Jinja, but got one of Ollama's (Go)",
+            "leave TEMPLATE out: the model brings its own",
+        )
+    return text
+
+
 def parameters_of(said: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as Ollama keeps them in its store, under ingle's names; others are left out."""
     found: dict[str, Any] = {}
@@ -151,44 +162,43 @@ def _take(found: Modelfile, word: str, value: str, path: Path, number: int) -> N
             raise _wrong(path, number, "FROM must stand once, but got another")
         found.base = value
     elif word == "PARAMETER":
-        _parameter(found.parameters, value, path, number)
+        name, _, rest = value.partition(" ")
+        _parameter(found.parameters, name, _unquoted(rest.strip()), f"{path}:{number}")
     elif word == "SYSTEM":
         found.system = value
     elif word == "LICENSE":
         found.license = value
     elif word == "TEMPLATE":
-        found.template = _template(value, path, number)
+        found.template = checked_template(value, f"{path}:{number}")
     else:
         rule = f"a Modelfile must do without {word} for now, but got {value[:60]!r}"
         raise UnsupportedError(f"{path}:{number}", rule, _TO_COME[word])
 
 
-def _template(value: str, path: Path, number: int) -> str:
-    if _GO_TEMPLATE.search(value):
-        raise UnsupportedError(
-            f"{path}:{number}",
-            "TEMPLATE must be Jinja, but got one of Ollama's (Go)",
-            "leave TEMPLATE out: the model brings its own",
-        )
-    return value
+def checked_parameters(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Parameters as a request has them, under ingle's names. Raises IngleError."""
+    found: dict[str, Any] = {}
+    for name, value in said.items():
+        for one in value if isinstance(value, list) else [value]:
+            _parameter(found, name, str(one), f"{where}.{name[:40]}")
+    return found
 
 
-def _parameter(found: dict[str, Any], value: str, path: Path, number: int) -> None:
-    name, _, rest = value.partition(" ")
-    name, rest = name.lower(), _unquoted(rest.strip())
+def _parameter(found: dict[str, Any], name: str, rest: str, where: str) -> None:
+    name = name.lower()
     if name in _OTHERS:
         rule = f"a parameter must be one that ingle has, but got {name}"
-        raise UnsupportedError(f"{path}:{number}", rule, "leave the line out")
+        raise UnsupportedError(where, rule, "leave it out")
     try:
         _add(found, name, rest)
     except KeyError:
         close = difflib.get_close_matches(name, PARAMETERS, 1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PARAMETERS)}"
         rule = f"a parameter must be a known one, but got {name[:40]!r}"
-        raise _wrong(path, number, rule, hint) from None
+        raise FileFormatError(where, rule, hint) from None
     except ValueError:
         rule = f"{name} must be {_kind(name)}, but got {rest[:40]!r}"
-        raise _wrong(path, number, rule) from None
+        raise FileFormatError(where, rule) from None
 
 
 def _add(found: dict[str, Any], name: str, text: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ingle.errors import IngleError, ModelNotFoundError, UnreachableError
 from ingle.hub import huggingface, manifest, ollama, place, registry, shelf
 from ingle.hub.fetch import fetch
+from ingle.hub.progress import Progress
 from ingle.hub.reference import Reference, parse
 
 _TAGGED = re.compile(r"[A-Za-z][\w.-]*:[\w.-]+", re.ASCII)
@@ -50,25 +51,31 @@ def is_known(word: str) -> bool:
     return bool(registry.find(word) or registry.find_repository(word))
 
 
-def pull(name: str) -> Path:
+def pull(name: str, told: Progress | None = None) -> Path:
     """Fetch the newest of the model `name` and return its path.
+
+    told: of the progress, in place of stderr; what it raises ends the pull, and the next one goes
+    on from there.
 
     What Ollama or LM Studio have is left to them and used as it is; so is what cannot be asked
     for now but is here. Raises IngleError.
     """
     entry = registry.find(name)
     if entry is not None:
-        return fetch(entry)
+        return fetch(entry, told)
     reference = _reference(name)
     found = place.find(name)
     if reference is None or (found and found.owner in (place.OLLAMA, place.LM_STUDIO)):
         return resolve(name)
     try:
-        return huggingface.pull(_kept_name(name, reference), reference)
+        return huggingface.pull(_kept_name(name, reference), reference, told)
     except UnreachableError as error:
         if found is None:
             raise
-        print(f"{error}\nusing what is here", file=sys.stderr)
+        if told is None:
+            print(f"{error}\nusing what is here", file=sys.stderr)
+        else:
+            told.note(f"{error}\nusing what is here")
         return found.path
 
 

@@ -93,8 +93,11 @@ class Bar:
 
 
 @contextmanager
-def shown(title: str) -> Iterator[Progress]:
-    """Progress under `title`, in the form that stderr can show."""
+def shown(title: str, told: Progress | None = None) -> Iterator[Progress]:
+    """Progress under `title`: to `told`, else in the form that stderr can show."""
+    if told is not None:
+        yield told
+        return
     if not sys.stderr.isatty():
         yield Lines(title)
         return
