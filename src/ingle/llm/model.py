@@ -454,14 +454,20 @@ class LLM:
         def start(ready: Prepared) -> Stream:
             return self._stream(ready.ids, wishes, ready.reader, ready.constraint)
 
-        return Chat(self._dialect, turns, own, self._options(wishes), start, id_prefix)
+        dialect = self._dialect_of(own.get("chat_template"))
+        return Chat(dialect, turns, own, self._options(wishes), start, id_prefix)
 
-    @property
-    def _dialect(self) -> Dialect:
-        """How the model holds conversations. Raises IngleError where it brings no way to.
+    def _dialect_of(self, template: Any) -> Dialect:
+        """How a conversation is held. Raises IngleError where there is no way to.
 
-        gpt-oss speaks Harmony, whatever template it brings; a template given to LLM comes first.
+        gpt-oss speaks Harmony, whatever template it brings; a template given for this conversation
+        or to LLM comes first.
         """
+        if template is not None:
+            if not isinstance(template, str):
+                rule = f"it must be Jinja, but got {template!r:.60}"
+                raise IngleError("chat_template", rule)
+            return TemplateDialect(self.tokenizer, template)
         if self._given_template is None and self._harmony is not None:
             return self._harmony
         if self.chat_template is None:

@@ -57,9 +57,10 @@ class ChatOptions(GenerateOptions, total=False):
 
     reasoning: "low", "medium", "high", or True/False ("on"/"off"), where the chat template takes
     it. reasoning_budget: at most so many tokens of reasoning, after which the answer begins; with
-    max_tokens, a quarter of these is kept for it. chat_template_kwargs: other variables that the
-    template names, as in transformers and vLLM. style: "structured" asks for an answer in four
-    parts and holds it to them, in Markdown or, with format="json", in JSON.
+    max_tokens, a quarter of these is kept for it. chat_template: Jinja that takes the place of the
+    model's own. chat_template_kwargs: other variables that the template names, as in transformers
+    and vLLM. style: "structured" asks for an answer in four parts and holds it to them, in
+    Markdown or, with format="json", in JSON.
 
     tools: Python functions, or declarations in OpenAI's shape (`ingle.chat.tools.Tool.of`).
     tool_choice: "auto", "none", "required" or a tool's name; parallel_tool_calls: whether one reply
@@ -78,6 +79,7 @@ class ChatOptions(GenerateOptions, total=False):
     approve: Callable[[ToolCall], bool] | None
     on_result: Callable[[ToolResult], object] | None
     chat_template_kwargs: Mapping[str, Any] | None
+    chat_template: str | None
 
 
 # The same wish in the words of transformers, vLLM, llama.cpp, Ollama and OpenAI.

@@ -26,8 +26,8 @@ def template_variables(
 
     reasoning: "low", "medium" or "high" for templates that name `reasoning_effort` (gpt-oss);
     True/"on" or False/"off"/"none" for those that name `enable_thinking` (Qwen3), which any level
-    turns on. Raises UnsupportedError where the template takes no such thing, IngleError for what it
-    never names.
+    turns on. A template without any reasoning is off as it is. Raises UnsupportedError where the
+    template takes no such thing, IngleError for what it never names.
 
     >>> template_variables("{{ reasoning_effort }}", "low")
     {'reasoning_effort': 'low'}
@@ -48,6 +48,8 @@ def template_variables(
     if switch:
         return found | {"enable_thinking": wish != "off"}
     if wish == "on" and levels:  # it always reasons
+        return found
+    if wish == "off" and not levels and _BEGIN not in template:  # it never does
         return found
     raise _refusal(wish, levels, switch)
 
