@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from hypothesis import settings
 
 from ingle import hub
 from ingle.errors import UnreachableError
 from ingle.hub.registry import REGISTRY
+from ingle.serve.app import create_app
+from ingle.serve.rack import Rack
 
 # A job in the background may have been started with Ctrl-C ignored; its children would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -97,3 +104,30 @@ def ingle(tmp_path: Path) -> ScriptedIngle:
     with path.open("wb") as file:
         file.truncate(entry.file_bytes)
     return ScriptedIngle(tmp_path)
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The URL of an application behind a true socket."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Any], str]]:
+    """Puts an application, or a rack of models, behind a socket until the test ends; its URL."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(served: Any) -> str:
+            app = create_app(served) if isinstance(served, Rack) else served
+            return stack.enter_context(serving(app))
+
+        yield begin

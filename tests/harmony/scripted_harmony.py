@@ -53,11 +53,13 @@ class ScriptedBackend:
     def __init__(self, replies: Sequence[Sequence[int]]) -> None:
         self.replies, self.reply, self.begins = replies, -1, 0
         self.seen: list[int] = []
+        self.begun_anew = False  # what stood before the reply at hand was written over
         self.prompts: list[list[int]] = []
 
     def forward(self, model: Any, batch: Batch) -> NDArray[np.float32]:
         logits = np.zeros((len(batch.output_rows), model.vocab_size), np.float32)
         start = int(batch.positions[0])
+        self.begun_anew |= start < self.begins
         self.seen[start:] = batch.ids.tolist()
         if len(logits):
             logits[-1, self._next()] = FAVOUR
@@ -66,8 +68,10 @@ class ScriptedBackend:
     def _next(self) -> int:
         said = self.seen[self.begins :]
         script = self.replies[self.reply] if self.reply >= 0 else []
-        if self.reply < 0 or list(script[: len(said)]) != said or len(said) >= len(script):
+        goes_on = list(script[: len(said)]) == said and len(said) < len(script)
+        if self.reply < 0 or self.begun_anew or not goes_on:
             assert self.seen[-len(_TURN) :] == _TURN, "the script was left"
+            self.begun_anew = False
             self.reply, self.begins = self.reply + 1, len(self.seen)
             self.prompts.append(list(self.seen))
             return self.replies[self.reply][0]

@@ -18,11 +18,13 @@ from starlette.exceptions import HTTPException
 from ingle import __version__
 from ingle.errors import IngleError
 from ingle.serve import house, mistake, openai_chat, openai_completions, openai_models, tokens
+from ingle.serve.anthropic import routes as anthropic
 from ingle.serve.body import BodyLimit
 from ingle.serve.house import Life
 from ingle.serve.journal import Journal
 from ingle.serve.keys import KeyCheck, Keys
 from ingle.serve.metrics import Metrics
+from ingle.serve.ollama import routes as ollama
 from ingle.serve.origin import Neighbours, OriginCheck
 from ingle.serve.rack import Rack
 from ingle.serve.recall import Recall
@@ -75,5 +77,7 @@ def create_app(
     app.include_router(openai_models.router(rack))
     app.include_router(responses.router(rack, recall, store))
     app.include_router(tokens.router(rack))
+    app.include_router(ollama.router(rack, recall))
+    app.include_router(anthropic.router(rack, recall))
     app.include_router(house.router(rack, life, metrics))
     return app

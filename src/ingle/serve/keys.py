@@ -18,7 +18,9 @@ from ingle.errors import IngleError
 from ingle.serve import exchange, mistake
 
 _OPEN = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
-_OWN = "/ingle/"  # what ends a server and its models
+_OWN = (  # what ends a server, and what changes which models are on its machine
+    *("/ingle/", "/api/pull", "/api/create", "/api/copy", "/api/delete"),
+)
 _HEADERS = (b"x-api-key", b"api-key")
 _MAX_FILE_BYTES = 1 << 20
 _SHOWN = 12  # hexadecimal digits of a digest that name a holder

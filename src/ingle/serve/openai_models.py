@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
+from ingle.serve.anthropic import models as anthropic
 from ingle.serve.rack import Place, Rack
 
 
@@ -14,14 +15,18 @@ def router(rack: Rack) -> APIRouter:
     routes = APIRouter(tags=["OpenAI"])
 
     @routes.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        """The models that are served."""
+    async def models(request: Request) -> dict[str, Any]:
+        """The models that are served; in Anthropic's words to clients of its API."""
+        if anthropic.VERSION_HEADER in request.headers:
+            return anthropic.listed(rack.places.values())
         return {"object": "list", "data": [_object(place) for place in rack.places.values()]}
 
     @routes.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
+    async def model(name: str, request: Request) -> dict[str, Any]:
         """One of them."""
-        return _object(rack.place(name))
+        place = rack.place(name)
+        is_anthropics = anthropic.VERSION_HEADER in request.headers
+        return anthropic.told(place) if is_anthropics else _object(place)
 
     return routes
 

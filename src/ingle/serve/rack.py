@@ -36,6 +36,10 @@ class Answering(Protocol):
     def context_tokens(self) -> int:
         """Tokens that a prompt and its answer have room for together."""
 
+    @property
+    def system(self) -> str | None:
+        """What the model's name brings as a system message; a dialect puts it first, or not."""
+
     def awaited_reply(
         self, messages: Messages, options: Mapping[str, Any], terms: Terms
     ) -> AsyncStream:
@@ -162,6 +166,11 @@ class Rack:
             rule = f"a model must be one that is served, but got {name[:80]!r}"
             raise ModelNotFoundError("model", rule, f"served: {', '.join(self.places)[:400]}")
         return found
+
+    @property
+    def discovers(self) -> bool:
+        """Whether other models than those put up can be asked for."""
+        return self._discover is not None
 
     async def model(self, name: str, keep_s: float | None = None) -> Answering:
         """The model of that name, loaded now if need be; the event loop stays free.
