@@ -1,7 +1,7 @@
 """What INT8 costs, by calibration: divergence from the floats, with inputs rounded as asked.
 
     python benchmarks/int8_quality.py FOLDER --calibration VALID.txt --test TEST.txt --folder DIR
-        [--chunks 4] [--windows 2]
+        [--chunks 4] [--windows 2] [--group 64]
 
 FOLDER: a checkpoint of plain floats in Hugging Face's layout, with its tokenizer. Rounding of
 inputs is simulated in numpy, as `ingle eval --backend int8` does it. Rows are kept in DIR, so the
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ ROWS = (
     Row("float", "per row, percentile", Scheme(calibration="percentile")),
     Row("float", "per row, least error", Scheme(calibration="mse")),
     Row("float", "per row, asymmetric", Scheme(symmetric=False)),
-    Row("float", "groups of 64", Scheme(group=64)),
+    Row("float", "groups", Scheme(group=64)),
     Row("dynamic", "per row, minmax", Scheme(activations=_DYNAMIC)),
     Row(
         "dynamic, asymmetric",
@@ -91,7 +91,8 @@ def row_of(
         observers.update(calibrate(str(args.source), text, CONTEXT_TOKENS, args.chunks))
     target = args.folder / "candidate"
     shutil.rmtree(target, ignore_errors=True)
-    plan = make_plan(args.source, row.scheme, observers)
+    scheme = row.scheme if row.scheme.group is None else replace(row.scheme, group=args.group)
+    plan = make_plan(args.source, scheme, observers)
     if row.keep_below_db is not None:
         plan = scanned(plan, row.keep_below_db)
     write_int8(plan, target)
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--chunks", type=int, default=4)
     parser.add_argument("--windows", type=int, default=2)
+    parser.add_argument("--group", type=int, default=64)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     measure = Yardstick(args.source, args.test, args.windows, args.folder / "reference.logits")
