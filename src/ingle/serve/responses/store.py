@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS responses (
 _SIZE = "length(body) + length(input) + length(history)"
 
 
+_FAULTS = (sqlite3.Error, zlib.error, ValueError, TypeError, KeyError, RecursionError)
+
+
 class StoreError(IngleError):
     """A response could not be kept, or read back: a full disk, a damaged file."""
 
@@ -156,7 +159,7 @@ def _guarded() -> Iterator[None]:
     """A store that cannot be read or written is told of, and is no bug."""
     try:
         yield
-    except (sqlite3.Error, zlib.error, ValueError, TypeError, KeyError) as error:
+    except _FAULTS as error:
         rule = f"the store of responses must be readable and writable, but got: {error!s:.120}"
         raise StoreError("store", rule, 'say "store": false') from None
 
