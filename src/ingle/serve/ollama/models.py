@@ -38,17 +38,20 @@ def router(rack: Rack) -> APIRouter:
     """The routes about models."""
     routes = APIRouter(tags=["Ollama"])
 
-    @routes.api_route("/", methods=["GET", "HEAD"], response_class=PlainTextResponse)
+    @routes.head("/", response_class=PlainTextResponse, include_in_schema=False)
+    @routes.get("/", response_class=PlainTextResponse)
     async def greet() -> str:
         """What clients look for to see whether a server runs."""
         return GREETING
 
-    @routes.api_route("/api/version", methods=["GET", "HEAD"])
+    @routes.head("/api/version", include_in_schema=False)
+    @routes.get("/api/version")
     async def version() -> dict[str, str]:
         """The version of Ollama whose API this is, and ingle's own."""
         return {"version": API_VERSION, "ingle": __version__}
 
-    @routes.api_route("/api/tags", methods=["GET", "HEAD"])
+    @routes.head("/api/tags", include_in_schema=False)
+    @routes.get("/api/tags")
     async def tags() -> dict[str, Any]:
         """The models that can be asked for."""
         cards = await asyncio.to_thread(_cards, list(rack.places), rack.discovers)
