@@ -117,7 +117,7 @@ def test_what_is_refused(
 ) -> None:
     (home / "here.gguf").write_bytes(TINY.read_bytes())
     url = str(client._client.base_url)
-    answer = httpx.post(f"{url}/api/{path}", json={"stream": stream, **body})
+    answer = httpx.post(f"{url}/api/{path}", json={"stream": stream, **body}, timeout=60)
     assert answer.status_code == 400, answer.text
     assert rule in answer.json()["error"]
 

@@ -139,7 +139,7 @@ def test_options(client: ollama.Client) -> None:
 )
 def test_what_is_wrong_is_named(url: str, wrong: dict[str, Any], field: str) -> None:
     body = {"model": "scripted", "messages": [{"role": "user", "content": "x"}], **wrong}
-    answer = httpx.post(f"{url}/api/chat", json=body)
+    answer = httpx.post(f"{url}/api/chat", json=body, timeout=60)
     assert answer.status_code == 400, answer.text
     assert set(answer.json()) == {"error"}
     assert answer.json()["error"].startswith(f"[{field}"), answer.text
@@ -150,7 +150,7 @@ def test_what_is_wrong_is_named(url: str, wrong: dict[str, Any], field: str) -> 
 )
 def test_what_a_prompt_cannot_have(url: str, wrong: dict[str, Any]) -> None:
     body = {"model": "scripted", "prompt": "x", **wrong}
-    answer = httpx.post(f"{url}/api/generate", json=body)
+    answer = httpx.post(f"{url}/api/generate", json=body, timeout=60)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"].startswith(f"[{next(iter(wrong))}]")
 
@@ -164,12 +164,12 @@ def test_loading_and_letting_go(client: ollama.Client, script: Script) -> None:
 
 
 def test_what_clients_probe_for(url: str) -> None:
-    assert httpx.head(url).status_code == 200
-    assert httpx.get(url).text == "Ollama is running"
-    found = httpx.get(f"{url}/api/version").json()
+    assert httpx.head(url, timeout=60).status_code == 200
+    assert httpx.get(url, timeout=60).text == "Ollama is running"
+    found = httpx.get(f"{url}/api/version", timeout=60).json()
     assert tuple(map(int, found["version"].split("."))) >= (0, 13, 4)
     for path in ("embed", "embeddings", "push"):
-        answer = httpx.post(f"{url}/api/{path}", json={"model": "scripted", "input": "x"})
+        answer = httpx.post(f"{url}/api/{path}", json={"input": "x"}, timeout=60)
         assert answer.status_code == 400 and answer.json()["error"]
 
 
