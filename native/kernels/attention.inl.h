@@ -57,8 +57,8 @@ struct QueryGroup {
 };
 
 template <int Bytes>
-INLINE void ask(const uint8_t* p) {
-    for (int line = 0; line < Bytes; line += 64) prefetch(p + line);
+INLINE void ask(const uint8_t* p) {  // into the L1 cache, where a page is read several times
+    for (int line = 0; line < Bytes; line += 64) __builtin_prefetch(p + line);
 }
 
 // Scores of T queries at V times 16 positions. ahead: bytes to what will be asked for next.
@@ -272,8 +272,9 @@ INLINE void attend_pages(QueryGroup* groups, int num_groups, const AttendArgs& a
         for (int i = 0; i < num_groups; ++i) {
             QueryGroup& g = groups[i];
             if (g.last[g.count - 1] < start || g.first[0] >= start + kPageTokens) continue;
-            const auto meet = g.count > 4 ? attend_page<Kv, 8> : g.count > 2 ? attend_page<Kv, 4>
-                              : g.count == 2 ? attend_page<Kv, 2> : attend_page<Kv, 1>;
+            const auto meet = g.count > 4 ? attend_page<Kv, 8> : g.count == 4 ? attend_page<Kv, 4>
+                              : g.count == 3 ? attend_page<Kv, 3> : g.count == 2 ? attend_page<Kv, 2>
+                              : attend_page<Kv, 1>;
             // The last group asks for the next page while it works on this one.
             meet(g, a.head_dim, a.keys + offset, a.values + offset, i + 1 < num_groups ? 0 : to_next, start);
         }

@@ -9,7 +9,7 @@ using B = __m512i;  // 64 x uint8: 16 rows x 4 columns of weights
 constexpr bool kBiasedSigned = true;
 // 2 tiles x 6 columns: as many registers of sums and of totals, four of weights
 constexpr int kTilesTogether = 2, kMaxColumns = 6;
-constexpr int kTileQueries = 8, kTileVectors = 2;  // of attention: 16 registers of sums
+constexpr int kTileQueries = 4, kTileVectors = 4;  // of attention: 16 registers of sums
 
 INLINE F f_zero() { return _mm512_setzero_ps(); }
 INLINE F f_set1(float x) { return _mm512_set1_ps(x); }
