@@ -234,6 +234,23 @@ def test_fields_that_are_refused_are_named(chat: Callable[..., Any]) -> None:
         assert told.value.param == name
 
 
+def test_what_the_models_name_brings_as_system(
+    chat: Callable[..., Any],
+    respond: Callable[..., Any],
+    model: ServedHarmony,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model, "system", "Speak as a pirate.")
+    own = [{"role": "system", "content": "Be brief."}]
+    for ask in (chat, respond):
+        ask("hi")
+        assert "Speak as a pirate." in model.script.prompts[-1]
+    chat("hi", before=own)
+    assert "Speak as a pirate." not in model.script.prompts[-1]
+    respond("hi", instructions="Be brief.")
+    assert "Speak as a pirate." not in model.script.prompts[-1]
+
+
 def test_a_response(respond: Callable[..., Any]) -> None:
     said = respond("hi")
     assert said.status == "completed" and said.output_text == "Hello there."

@@ -32,7 +32,7 @@ from ingle.serve.openai_logprobs import chat_logprobs, shown_tokens
 from ingle.serve.openai_usage import finish_reason, usage_of
 from ingle.serve.rack import Rack
 from ingle.serve.recall import Recall
-from ingle.serve.turn import Turn
+from ingle.serve.turn import Turn, with_system
 
 MAX_CHOICES = 16
 GONE = 499  # nginx's status for a client that went away
@@ -106,7 +106,8 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
         """Answer a conversation."""
         model = await rack.model(body.model)
         with named(NAMES):
-            messages, options = read_messages(body.messages), body.options()
+            messages = with_system(read_messages(body.messages), model.system)
+            options = body.options()
             turn = Turn(model, recall, messages, options, exchange.terms(), body.n or 1)
         head = Head(rack.place(body.model).name)
         if body.stream:

@@ -78,6 +78,12 @@ class Turn:
         self._model.warm_history([*self.messages, *first.messages], self._options)
 
 
+def with_system(said: Sequence[Message], system: str | None) -> tuple[Message, ...]:
+    """`said` after the system message of the model's name, unless there is one in it."""
+    has_one = any(message.role in ("system", "developer") for message in said)
+    return tuple(said) if has_one or not system else (Message("system", system), *said)
+
+
 async def merged(streams: Sequence[AsyncStream]) -> AsyncIterator[tuple[int, Piece]]:
     """Pieces of several answers in the order in which they come, each with its answer's number."""
     if len(streams) == 1:

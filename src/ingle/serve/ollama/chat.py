@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
 
-from ingle.chat.message import Message
 from ingle.serve import exchange
 from ingle.serve.ollama import answer
 from ingle.serve.ollama.loading import let_go, loaded
@@ -19,7 +17,7 @@ from ingle.serve.ollama.reply import Reply
 from ingle.serve.rack import Rack
 from ingle.serve.recall import Recall
 from ingle.serve.single import OneReply
-from ingle.serve.turn import Turn
+from ingle.serve.turn import Turn, with_system
 
 
 class ChatBody(AskBody):
@@ -53,12 +51,6 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
         return await answer.respond(reply, OneReply(turn), body.streams, request)
 
     return routes
-
-
-def with_system(said: Sequence[Message], system: str | None) -> tuple[Message, ...]:
-    """`said` after the system message of the model's name, unless there is one in it."""
-    has_one = any(message.role in ("system", "developer") for message in said)
-    return tuple(said) if has_one or not system else (Message("system", system), *said)
 
 
 def _wrap(text: str, thinking: str, calls: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from ingle.hub.modelfile import checked_template
 from ingle.llm import AsyncStream, Completion
 from ingle.serve import exchange
 from ingle.serve.ollama import answer
-from ingle.serve.ollama.chat import with_system
 from ingle.serve.ollama.loading import let_go, loaded
 from ingle.serve.ollama.messages import check_no_images
 from ingle.serve.ollama.options import AskBody, without_reasoning
@@ -29,7 +28,7 @@ from ingle.serve.ollama.reply import Reply
 from ingle.serve.rack import Answering, Rack
 from ingle.serve.recall import Recall
 from ingle.serve.single import OneReply
-from ingle.serve.turn import Turn
+from ingle.serve.turn import Turn, with_system
 
 _MAX_CONTEXT_IDS = 1 << 20
 

@@ -28,7 +28,7 @@ from ingle.serve.responses.items import input_items, new_id, read_items
 from ingle.serve.responses.output import Event, Output
 from ingle.serve.responses.store import Kept, ResponseStore, StoreError
 from ingle.serve.responses.tools import Declared
-from ingle.serve.turn import Turn
+from ingle.serve.turn import Turn, with_system
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def router(rack: Rack, recall: Recall, store: ResponseStore) -> APIRouter:
         """Answer a conversation, whose past may be kept here."""
         model = await rack.model(body.model)
         with named(NAMES):
-            asked = await _asked(body, store)
+            asked = await _asked(body, store, model.system)
             turn = Turn(model, recall, asked.messages, asked.options, exchange.terms())
         answer = Answer(body, rack.place(body.model).name, asked, turn, store)
         if body.stream:
@@ -59,7 +59,7 @@ def router(rack: Rack, recall: Recall, store: ResponseStore) -> APIRouter:
         """Count what a request would have as its prompt."""
         model: Answering = await rack.model(body.model)
         with named(NAMES):
-            asked = await _asked(body, store)
+            asked = await _asked(body, store, model.system)
             messages = recall.restored(asked.messages)
             count = model.count_prompt(messages, asked.options)
         return JsonBody({"object": "response.input_tokens", "input_tokens": count})
@@ -104,8 +104,8 @@ class Asked:
     tools: Declared
 
 
-async def _asked(body: ResponseBody, store: ResponseStore) -> Asked:
-    """Raises IngleError."""
+async def _asked(body: ResponseBody, store: ResponseStore, system: str | None) -> Asked:
+    """system: what the model's name brings, where nobody else instructs. Raises IngleError."""
     tools = body.declared()
     options, items = body.options(tools), input_items(body.input)
     past: tuple[Message, ...] = ()
@@ -119,7 +119,8 @@ async def _asked(body: ResponseBody, store: ResponseStore) -> Asked:
     if not history:
         raise IngleError("input", f"it must be text or items, but got {body.input!r:.80}")
     instructions = [Message("system", body.instructions)] if body.instructions else []
-    return Asked(items, history, (*instructions, *history), options, tools)
+    messages = with_system((*instructions, *history), system)
+    return Asked(items, history, messages, options, tools)
 
 
 class Answer:
