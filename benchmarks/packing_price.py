@@ -24,17 +24,21 @@ from ingle.formats.packed import pack
 from ingle.llm import LLM
 
 CHOICES: list[dict[str, str]] = [
+    {"head": "q6"},
     {"head": "q5"},
     {"head": "q4"},
     {"head": "q4_0"},
     {"head": "q4_1"},
+    {"attention": "q6"},
     {"attention": "q5"},
     {"attention": "q5_1"},
     {"attention": "q4"},
     {"attention": "q4_0"},
+    {"head": "q6", "attention": "q6"},
     {"head": "q5", "attention": "q5"},
     {"head": "q4", "attention": "q4"},
     {"head_scan": "q4"},
+    {"head_scan": "q4", "attention": "q6"},
     {"head_scan": "q4", "attention": "q5"},
     {"head_scan": "q4", "attention": "q4"},
 ]

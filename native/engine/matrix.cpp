@@ -20,7 +20,7 @@ constexpr TileFacts kFacts[kWeightTypes] = {
     {"IQ4_NL", 256, 32, 0, 0}, {"MXFP4", 256, 16, 0, 0},
     super_facts<BlockQ2_K>("Q2_K"), super_facts<BlockQ3_K>("Q3_K"), super_facts<BlockQ4_K>("Q4_K"),
     super_facts<BlockQ5_K>("Q5_K"), super_facts<BlockQ6_K>("Q6_K"),
-    super_facts<BlockIQ4_XS>("IQ4_XS"),
+    super_facts<BlockIQ4_XS>("IQ4_XS"), {"Q6_0", 384, 32, 0, 0}, {"BF16_BF16", 0, 0, 0, 2},
 };
 
 constexpr int8_t kIq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
@@ -46,7 +46,7 @@ float f16_value(const uint8_t* p) {
 
 float float_value(WeightType type, const uint8_t* p) {
     if (type == WeightType::F16) return f16_value(p);
-    if (type == WeightType::BF16)
+    if (type == WeightType::BF16 || type == WeightType::BF16_BF16)
         return bits_to_float(static_cast<uint32_t>(p[0]) << 16 | static_cast<uint32_t>(p[1]) << 24);
     float x;
     std::memcpy(&x, p, 4);
@@ -59,6 +59,7 @@ float block_value(WeightType type, int code, float scale, float minimum) {
         case WeightType::Q4_1:
         case WeightType::Q5_1: return scale * static_cast<float>(code) + minimum;
         case WeightType::Q5_0: return scale * static_cast<float>(code - 16);
+        case WeightType::Q6_0: return scale * static_cast<float>(code - 32);
         case WeightType::IQ4_NL: return scale * static_cast<float>(kIq4[code]);
         case WeightType::MXFP4: return scale * static_cast<float>(kE2m1Doubled[code]);
         default: return scale * static_cast<float>(static_cast<int8_t>(code));
@@ -111,6 +112,8 @@ void Matrix::decode_row(int64_t row, float* out) const {
                 const uint8_t both = quants[j % 16 / 4 * 64 + r * 4 + j % 4];
                 code = j < 16 ? both & 15 : both >> 4;
                 if (f.quant_bytes == 320) code |= (quants[256 + 4 * r + j / 8] >> j % 8 & 1) << 4;
+                if (f.quant_bytes == 384)  // two groups of high pairs
+                    code |= (quants[256 + j % 8 / 4 * 64 + 4 * r + j % 4] >> (j / 8 % 2 * 4 + j / 16 * 2) & 3) << 4;
             }
             out[b * kBlock + j] = block_value(type, code, scale, minimum);
         }

@@ -76,13 +76,14 @@ struct Gather : MoeStep {
 // Work over (active expert, unit of its output): entries of an expert share its weights.
 struct ExpertStep : MoeStep {
     Slot in, out;
+    static constexpr int64_t kFewRows = 16;
     virtual int64_t units() const = 0;
     virtual void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n) = 0;
     void run(const Frame& f, int thread) override {
         const int64_t per_expert = units();
         const int64_t total = per_expert * static_cast<int64_t>(buffers->active.size());
-        // One token: equal shares. Many: experts have unequal numbers of rows.
-        share(f, thread, total, 2, rows(f) == 1 ? 3 : 0, [&](int64_t begin, int64_t end) {
+        // Few tokens: the weights are read once, in equal shares. Many: experts have unequal numbers of rows.
+        share(f, thread, total, 2, rows(f) <= kFewRows ? 3 : 0, [&](int64_t begin, int64_t end) {
             for (int64_t i = begin; i < end; ++i) {
                 const int64_t expert = buffers->active[i / per_expert];
                 const int64_t first = buffers->start[expert], last = buffers->start[expert + 1];

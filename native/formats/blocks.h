@@ -38,6 +38,7 @@ struct BlockQ4_0 : Block<32> { F16 d; uint8_t qs[16]; };
 struct BlockQ4_1 : Block<32> { F16 d, m; uint8_t qs[16]; };
 struct BlockQ5_0 : Block<32> { F16 d; uint8_t qh[4], qs[16]; };
 struct BlockQ5_1 : Block<32> { F16 d, m; uint8_t qh[4], qs[16]; };
+struct BlockQ6_0 : Block<32> { F16 d; uint8_t qh[8], qs[16]; };
 struct BlockIQ4_NL : Block<32> { F16 d; uint8_t qs[16]; };
 struct BlockMXFP4 : Block<32> { uint8_t d, qs[16]; };  // d: E8M0 exponent
 struct BlockNVFP4 : Block<64> { uint8_t scales[4], qs[32]; };  // scales: unsigned E4M3
@@ -54,6 +55,7 @@ static_assert(sizeof(BlockF8_E4M3) == 1 && sizeof(BlockF8_E5M2) == 1);
 static_assert(sizeof(BlockQ8_0) == 34 && sizeof(BlockIQ4_NL) == 18);
 static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20);
 static_assert(sizeof(BlockQ5_0) == 22 && sizeof(BlockQ5_1) == 24);
+static_assert(sizeof(BlockQ6_0) == 26);
 static_assert(sizeof(BlockMXFP4) == 17 && sizeof(BlockNVFP4) == 36);
 static_assert(sizeof(BlockQ2_K) == 84 && sizeof(BlockQ3_K) == 110);
 static_assert(sizeof(BlockQ4_K) == 144 && sizeof(BlockQ5_K) == 176);

@@ -86,6 +86,19 @@ inline void decode_block(const BlockQ5_1& block, float* out) {
     }
 }
 
+// The two high bits of element i of a block, 0 to 48; runs of 8 elements take bits 0, 4, 2, 6.
+inline int high_pair(const uint8_t* qh, int i) {
+    return (qh[i % 8] >> (i / 8 % 2 * 4 + i / 16 * 2) & 3) << 4;
+}
+
+inline void decode_block(const BlockQ6_0& block, float* out) {
+    const float d = block.d.value();
+    for (int j = 0; j < 16; ++j) {
+        out[j] = d * static_cast<float>(((block.qs[j] & 15) | high_pair(block.qh, j)) - 32);
+        out[j + 16] = d * static_cast<float>(((block.qs[j] >> 4) | high_pair(block.qh, j + 16)) - 32);
+    }
+}
+
 // `count` packed bytes through a table of 16: low nibbles first, then high nibbles.
 inline void decode_table(const int8_t* table, float scale, const uint8_t* qs, int count, float* out) {
     for (int j = 0; j < count; ++j) {

@@ -28,6 +28,7 @@ constexpr FormatEntry kFormats[] = {
     entry<BlockQ4_1>("Q4_1", pack_block_tile<BlockQ4_1>),
     entry<BlockQ5_0>("Q5_0", pack_block_tile<BlockQ5_0>),
     entry<BlockQ5_1>("Q5_1", pack_block_tile<BlockQ5_1>),
+    entry<BlockQ6_0>("Q6_0", pack_block_tile<BlockQ6_0>),
     entry<BlockIQ4_NL>("IQ4_NL", pack_block_tile<BlockIQ4_NL>),
     entry<BlockMXFP4>("MXFP4", pack_block_tile<BlockMXFP4>),
     entry<BlockNVFP4>("NVFP4"),

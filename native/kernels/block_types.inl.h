@@ -64,6 +64,18 @@ struct TypeQ5_1 : TypeQ5_0 {
     static constexpr int kOffset = 0;
 };
 
+struct TypeQ6_0 : ScalesF16 {  // nibbles, then high pairs: columns 4g + j of a block in byte 4(g % 2) + j
+    static constexpr int kQuantBytes = 384;
+    static constexpr bool kSigned = false;
+    static constexpr int kOffset = 32;
+    static INLINE void groups(const uint8_t* p, int g, B& low, B& high) {
+        nibble_groups(p, g, low, high);
+        const B pairs = b_load(p + 256 + 64 * (g % 2));
+        low = b_or(low, b_bits(pairs, g / 2 * 4 - 4, 48));
+        high = b_or(high, b_bits(pairs, g / 2 * 4 - 2, 48));
+    }
+};
+
 struct TypeIQ4_NL : TypeQ4_0 {
     static constexpr bool kSigned = true;
     static constexpr int kOffset = kBiasedSigned ? 128 : 0;

@@ -3,6 +3,8 @@
 // A float tile is column after column of 16 values. Each output element sums 32 products by fma
 // from zero, then adds that partial sum to its total: blocks in index order here too.
 
+constexpr int64_t kPrefetchBytes = 4096;  // ahead, across the ends of pages
+
 struct FloatF32 {
     static constexpr int kBytes = 4;
     static INLINE F load(const uint8_t* p) { return f_load(reinterpret_cast<const float*>(p)); }
@@ -15,13 +17,28 @@ struct FloatBF16 {
     static constexpr int kBytes = 2;
     static INLINE F load(const uint8_t* p) { return f_load_bf16(p); }
 };
+// Beside activations rounded to BF16. What is below these magnitudes counts as zero, so that no sum
+// of 32 products is subnormal: CPUs' own BF16 products know no subnormal numbers.
+struct RoundedBF16 : FloatBF16 {
+    static INLINE F load(const uint8_t* p) {
+        const F w = f_load_bf16(p);
+        return f_where_lt(f_abs(w), f_set1(0x1p-60f), f_zero(), w);
+    }
+};
+INLINE F rounded_activation(F x) {
+    const F rounded = f_to_bf16(x);
+    return f_where_lt(f_abs(rounded), f_set1(0x1p-40f), f_zero(), rounded);
+}
 
 // 32 columns of a tile as floats, column by column.
 template <class T>
 struct AsFloat {
     static INLINE void block(const uint8_t* tile, int64_t, int64_t start, int64_t count, float* w) {
-        for (int64_t k = 0; k < count; ++k)
-            f_store(w + k * kTileRows, T::load(tile + (start + k) * kTileRows * T::kBytes));
+        for (int64_t k = 0; k < count; ++k) {
+            const uint8_t* column = tile + (start + k) * kTileRows * T::kBytes;
+            prefetch(column + kPrefetchBytes);
+            f_store(w + k * kTileRows, T::load(column));
+        }
     }
 };
 
@@ -90,10 +107,22 @@ INLINE void f32_pass(int64_t columns, const float* w, int64_t count, const float
     else if constexpr (N > 1) f32_pass<R, N - 1>(columns, w, count, x, x_stride, out, out_stride, first);
 }
 
-template <class T, int R>
+// `columns` rows of `count` activations from x, x_stride apart, into rounded[columns][32].
+INLINE void round_block(int64_t columns, int64_t count, const float* x, int64_t x_stride, float* rounded) {
+    for (int64_t c = 0; c < columns; ++c)
+        for (int64_t i = 0; i < count; i += 16) {
+            float tail[16] = {};
+            for (int64_t j = i; i + 16 > count && j < count; ++j) tail[j - i] = x[c * x_stride + j];
+            f_store(rounded + c * kBlock + i,
+                    rounded_activation(f_load(i + 16 > count ? tail : x + c * x_stride + i)));
+        }
+}
+
+template <class T, int R, bool kRounded>
 INLINE void f32_tiles(const uint8_t* tile, int64_t tile_stride, int64_t width, const float* x,
                       int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride) {
     alignas(64) float w[R * kBlock * kTileRows];
+    alignas(64) float rounded[kMaxColumns * kBlock];
     const int64_t passes = (num_columns + kMaxColumns - 1) / kMaxColumns;
     for (int64_t start = 0; start < width; start += kBlock) {
         const int64_t count = start + kBlock < width ? kBlock : width - start;
@@ -102,22 +131,36 @@ INLINE void f32_tiles(const uint8_t* tile, int64_t tile_stride, int64_t width, c
         int64_t done = 0;
         for (int64_t pass = 0; pass < passes; ++pass) {
             const int64_t end = num_columns * (pass + 1) / passes;
-            f32_pass<R, kMaxColumns>(end - done, w, count, x + done * x_stride + start, x_stride,
-                                     out + done * out_stride, out_stride, start == 0);
+            const float* from = x + done * x_stride + start;
+            if constexpr (kRounded) round_block(end - done, count, from, x_stride, rounded);
+            f32_pass<R, kMaxColumns>(end - done, w, count, kRounded ? rounded : from,
+                                     kRounded ? kBlock : x_stride, out + done * out_stride, out_stride,
+                                     start == 0);
             done = end;
         }
     }
 }
 
-template <class T>
+template <class T, bool kRounded = false>
 void f32_matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, int64_t width, const float* x,
                 int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride) {
     int t = 0;
     if constexpr (kTilesTogether == 2)
         for (; t + 2 <= num_tiles; t += 2)
-            f32_tiles<T, 2>(tile + t * tile_stride, tile_stride, width, x, x_stride, num_columns,
-                            out + t * kTileRows, out_stride);
+            f32_tiles<T, 2, kRounded>(tile + t * tile_stride, tile_stride, width, x, x_stride,
+                                      num_columns, out + t * kTileRows, out_stride);
     for (; t < num_tiles; ++t)
-        f32_tiles<T, 1>(tile + t * tile_stride, tile_stride, width, x, x_stride, num_columns,
-                        out + t * kTileRows, out_stride);
+        f32_tiles<T, 1, kRounded>(tile + t * tile_stride, tile_stride, width, x, x_stride, num_columns,
+                                  out + t * kTileRows, out_stride);
+}
+
+// Weights in BF16 times activations rounded to BF16 (nearest even): otherwise the sums above.
+void bf16_matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, int64_t width, const float* x,
+                 int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride) {
+    if constexpr (kMayHaveBf16Products)
+        if (avx512bf16::works())
+            return avx512bf16::matmul(tile, tile_stride, num_tiles, width, x, x_stride, num_columns, out,
+                                      out_stride);
+    f32_matmul<AsFloat<RoundedBF16>, true>(tile, tile_stride, num_tiles, width, x, x_stride, num_columns, out,
+                                  out_stride);
 }

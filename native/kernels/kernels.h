@@ -7,8 +7,9 @@
 
 namespace ingle {
 
+// BF16_BF16: weights as in BF16, but activations are rounded to BF16 before they are multiplied.
 enum class WeightType : int { F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4,
-                        Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS, Count };
+                        Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS, Q6_0, BF16_BF16, Count };
 constexpr int kWeightTypes = static_cast<int>(WeightType::Count);
 constexpr int kTileRows = 16;
 constexpr int kBlock = 32;       // columns that share a scale
@@ -92,6 +93,14 @@ struct Kernels {
     // n % 16 == 0; ties to even, beyond +-65504 the largest number
     void (*round_f16)(const float* x, int64_t n, uint16_t* y);
 };
+
+// Products of BF16 by AVX-512 BF16, for CPUs that have it beside AVX-512 VNNI; f32_matmul.inl.h says
+// what they are. works(): it is there and sums as documented.
+namespace avx512bf16 {
+bool works();
+void matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, int64_t width, const float* x,
+            int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride);
+}  // namespace avx512bf16
 
 const Kernels& kernels_generic();
 #ifdef INGLE_X86

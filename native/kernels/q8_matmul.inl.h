@@ -4,10 +4,9 @@
 //   acc = fma(float(sum of integer products), weight_scale * activation_scale, acc)
 // and for affine types   acc = fma(weight_min, activation_scale * activation_sum, acc).
 
-// With few columns a tile is read once and left: lines are asked for this far ahead, across the 4 KiB
-// pages at which the hardware's own prefetching stops.
-constexpr int kPrefetchBytes = 16384;
-constexpr int kMaxColumnsBoundByMemory = 2;
+// With few columns a tile is read once and left: while R tiles are in use, the R that come next are
+// asked for, evenly, across the 4 KiB pages at which the hardware's own prefetching stops.
+constexpr int64_t kMaxColumnsAhead = 16;
 
 template <class T>
 INLINE I dot(I acc, B w, const int8_t* a) {
@@ -22,10 +21,12 @@ INLINE int32_t half_sum(int32_t sums, int half) {
 INLINE int32_t block_sum(int32_t sums) { return half_sum(sums, 0) + half_sum(sums, 1); }
 
 // R tiles side by side times N columns of x from `column` on: weights are decoded once per block
-// and used N times, activations are broadcast once and used R times.
+// and used N times, activations are broadcast once and used R times. With every block, `lines` cache
+// lines from `ahead` on are asked for.
 template <class T, int R, int N>
 INLINE void q8_matmul_columns(const uint8_t* tile, int64_t tile_stride, const Q8Rows& x,
-                              int64_t column, float* out, int64_t out_stride) {
+                              int64_t column, float* out, int64_t out_stride, const uint8_t* ahead,
+                              int lines) {
     const int64_t blocks = x.columns / kBlock;
     const int8_t* q = x.q + column * x.columns;
     const float* d = x.d + column * blocks;
@@ -40,13 +41,7 @@ INLINE void q8_matmul_columns(const uint8_t* tile, int64_t tile_stride, const Q8
         for (int r = 0; r < R; ++r) acc[c][r] = f_zero();
     for (int64_t b = 0; b < blocks; ++b) {
         const uint8_t* quants = tile + b * T::kQuantBytes;
-        if constexpr (N <= kMaxColumnsBoundByMemory) {
-#pragma GCC unroll 2
-            for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-                for (int line = 0; line < T::kQuantBytes; line += 64)
-                    prefetch(quants + r * tile_stride + kPrefetchBytes + line);
-        }
+        for (int line = 0; line < lines; ++line, ahead += 64) prefetch_l2(ahead);
         const int8_t* a = q + b * kBlock;
 #pragma GCC unroll 2
         for (int run = 0; run < kRuns; ++run) {
@@ -103,21 +98,27 @@ INLINE void q8_matmul_columns(const uint8_t* tile, int64_t tile_stride, const Q8
 // Columns in passes of nearly equal width, none wider than N.
 template <class T, int R, int N>
 INLINE void q8_matmul_pass(int64_t width, const uint8_t* tile, int64_t tile_stride, const Q8Rows& x,
-                           int64_t column, float* out, int64_t out_stride) {
-    if (width == N) q8_matmul_columns<T, R, N>(tile, tile_stride, x, column, out, out_stride);
+                           int64_t column, float* out, int64_t out_stride, const uint8_t* ahead, int lines) {
+    if (width == N)
+        q8_matmul_columns<T, R, N>(tile, tile_stride, x, column, out, out_stride, ahead, lines);
     else if constexpr (N > 1)
-        q8_matmul_pass<T, R, N - 1>(width, tile, tile_stride, x, column, out, out_stride);
+        q8_matmul_pass<T, R, N - 1>(width, tile, tile_stride, x, column, out, out_stride, ahead, lines);
 }
 
 template <class T, int R>
 INLINE void q8_matmul_tiles(const uint8_t* tile, int64_t tile_stride, const Q8Rows& x,
                             int64_t first_column, int64_t num_columns, float* out, int64_t out_stride) {
     const int64_t passes = (num_columns + kMaxColumns - 1) / kMaxColumns;
+    const int64_t share = passes * (x.columns / kBlock) * 64;  // bytes that one line a block comes to
+    const bool streams = num_columns > 0 && num_columns <= kMaxColumnsAhead;
+    const int lines = streams ? static_cast<int>((R * tile_stride + share - 1) / share) : 0;
+    const uint8_t* ahead = tile + R * tile_stride;
     int64_t done = 0;
     for (int64_t pass = 0; pass < passes; ++pass) {
         const int64_t end = num_columns * (pass + 1) / passes;
         q8_matmul_pass<T, R, kMaxColumns>(end - done, tile, tile_stride, x, first_column + done,
-                                          out + done * out_stride, out_stride);
+                                          out + done * out_stride, out_stride, ahead, lines);
+        ahead += x.columns / kBlock * lines * 64;
         done = end;
     }
 }

@@ -3,7 +3,7 @@ struct F { __m256 a, b; };   // 16 x float32
 struct I { __m256i a, b; };  // 16 x int32
 struct B { __m256i a, b; };  // 64 x uint8: 16 rows x 4 columns of weights
 
-constexpr bool kBiasedSigned = false;  // vpmaddubsw would saturate on biased bytes
+constexpr bool kMayHaveBf16Products = false, kBiasedSigned = false;  // vpmaddubsw would saturate on biased bytes
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
 constexpr int kTileQueries = 4, kTileVectors = 1;  // of attention: 8 registers of sums
 
@@ -77,6 +77,15 @@ INLINE __m256 bf16_8(__m128i h) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
 INLINE F f_load_bf16(const uint8_t* p) { return {bf16_8(load16(p)), bf16_8(load16(p + 16))}; }
+// rounded to BF16, ties to even
+INLINE __m256 to_bf16_8(__m256 x) {
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd);
+    const __m256i kept = _mm256_and_si256(up, _mm256_set1_epi32(static_cast<int>(0xFFFF0000u)));
+    return _mm256_blendv_ps(_mm256_castsi256_ps(kept), x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
+INLINE F f_to_bf16(F x) { return {to_bf16_8(x.a), to_bf16_8(x.b)}; }
 INLINE __m256 e8m0_half_8(__m128i bytes) {
     const __m256i e = _mm256_cvtepu8_epi32(bytes);
     const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
@@ -167,3 +176,4 @@ INLINE I dot_s8(I acc, B w, const int8_t* a) {  // 128 * 127 * 2 < 2^15: exact
             madd(acc.b, _mm256_abs_epi8(w.b), _mm256_sign_epi8(x, w.b))};
 }
 INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+INLINE void prefetch_l2(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }

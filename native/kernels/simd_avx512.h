@@ -7,6 +7,7 @@ using B = __m512i;  // 64 x uint8: 16 rows x 4 columns of weights
 // vpdpbusd wants unsigned weights: signed ones are stored biased by 128 and corrected with the
 // activations' block sum.
 constexpr bool kBiasedSigned = true;
+constexpr bool kMayHaveBf16Products = true;
 // 2 tiles x 6 columns: as many registers of sums and of totals, four of weights
 constexpr int kTilesTogether = 2, kMaxColumns = 6;
 constexpr int kTileQueries = 4, kTileVectors = 4;  // of attention: 16 registers of sums
@@ -58,6 +59,14 @@ INLINE void f_store_f16(uint16_t* p, F x) {
 INLINE F f_load_bf16(const uint8_t* p) {
     const I wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+// rounded to BF16, ties to even
+INLINE F f_to_bf16(F a) {
+    const I bits = _mm512_castps_si512(a);
+    const I odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const I up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
+    const I kept = _mm512_and_si512(up, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u)));
+    return _mm512_mask_mov_ps(_mm512_castsi512_ps(kept), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
 }
 // E8M0 scale of doubled E2M1 values: 2^(e - 128), subnormal for e < 2
 INLINE F f_load_e8m0_half(const uint8_t* p) {
@@ -117,3 +126,4 @@ INLINE I four_columns(const int8_t* a) {
 INLINE I dot_u8(I acc, B w, const int8_t* a) { return _mm512_dpbusd_epi32(acc, w, four_columns(a)); }
 INLINE I dot_s8(I acc, B w, const int8_t* a) { return dot_u8(acc, w, a); }  // w biased, see above
 INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+INLINE void prefetch_l2(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }

@@ -4,7 +4,7 @@ struct F { float v[16]; };
 struct I { int32_t v[16]; };
 struct B { uint8_t v[64]; };  // 16 rows x 4 columns of weights
 
-constexpr bool kBiasedSigned = false;
+constexpr bool kBiasedSigned = false, kMayHaveBf16Products = false;
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
 constexpr int kTileQueries = 1, kTileVectors = 1;
 
@@ -69,6 +69,13 @@ INLINE void f_store_f16(uint16_t* p, F x) {
 INLINE F f_load_bf16(const uint8_t* p) {
     LANES(f_from_bits(static_cast<uint32_t>(p[2 * i]) << 16 | static_cast<uint32_t>(p[2 * i + 1]) << 24));
 }
+// rounded to BF16, ties to even
+INLINE float bf16_rounded(float x) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, 4);
+    return x != x ? x : f_from_bits((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000u);
+}
+INLINE F f_to_bf16(F x) { LANES(bf16_rounded(x.v[i])); }
 INLINE F f_load_e8m0_half(const uint8_t* p) {  // 2^(e - 128), subnormal for e < 2
     LANES(f_from_bits(p[i] < 2 ? 0x00200000u << p[i] : static_cast<uint32_t>(p[i] - 1) << 23));
 }
@@ -123,3 +130,4 @@ INLINE I dot_s8(I acc, B w, const int8_t* a) {
     return acc;
 }
 INLINE void prefetch(const void*) {}
+INLINE void prefetch_l2(const void*) {}

@@ -4,7 +4,7 @@ struct F { float32x4_t a, b, c, d; };  // 16 x float32
 struct I { int32x4_t a, b, c, d; };    // 16 x int32
 struct B { uint8x16_t a, b, c, d; };   // 64 x uint8: 16 rows x 4 columns of weights
 
-constexpr bool kBiasedSigned = false;
+constexpr bool kBiasedSigned = false, kMayHaveBf16Products = false;
 // 16 registers of integer sums and 8 of weights; the totals are touched once a block
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
 constexpr int kTileQueries = 4, kTileVectors = 1;  // of attention: 16 registers of sums
@@ -90,6 +90,15 @@ INLINE F f_load_bf16(const uint8_t* p) {  // a zero half below each value
     return {vreinterpretq_f32_u16(vzip1q_u16(zero, lo)), vreinterpretq_f32_u16(vzip2q_u16(zero, lo)),
             vreinterpretq_f32_u16(vzip1q_u16(zero, hi)), vreinterpretq_f32_u16(vzip2q_u16(zero, hi))};
 }
+INLINE F f_to_bf16(F x) {  // rounded to BF16, ties to even
+    return each<F>([](auto p) {
+        const uint32x4_t bits = vreinterpretq_u32_f32(p);
+        const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+        const uint32x4_t up = vaddq_u32(vaddq_u32(bits, vdupq_n_u32(0x7FFF)), odd);
+        const float32x4_t kept = vreinterpretq_f32_u32(vandq_u32(up, vdupq_n_u32(0xFFFF0000u)));
+        return vbslq_f32(vceqq_f32(p, p), kept, p);
+    }, x);
+}
 INLINE F f_load_e8m0_half(const uint8_t* p) {  // 2^(e - 128), subnormal for e < 2
     const uint8x16_t all = vld1q_u8(p);
     const uint16x8_t lo = vmovl_u8(vget_low_u8(all)), hi = vmovl_high_u8(all);
@@ -172,3 +181,4 @@ INLINE I dot_s8(I acc, B w, const int8_t* a) {
 }
 INLINE I dot_u8(I acc, B w, const int8_t* a) { return dot_s8(acc, w, a); }  // w < 128 in every type
 INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }

@@ -79,6 +79,7 @@ struct Codec;
 template <> struct Codec<BlockQ8_0> : CodecOf<IntegerLevels<-127, 127>, Scaling::Half, 1> {};
 template <> struct Codec<BlockQ4_0> : CodecOf<IntegerLevels<-8, 7>, Scaling::Half, 1> {};
 template <> struct Codec<BlockQ5_0> : CodecOf<IntegerLevels<-16, 15>, Scaling::Half, 1> {};
+template <> struct Codec<BlockQ6_0> : CodecOf<IntegerLevels<-32, 31>, Scaling::Half, 1> {};
 template <> struct Codec<BlockQ4_1> : CodecOf<IntegerLevels<0, 15>, Scaling::HalfAndMin, 1> {};
 template <> struct Codec<BlockQ5_1> : CodecOf<IntegerLevels<0, 31>, Scaling::HalfAndMin, 1> {};
 template <> struct Codec<BlockIQ4_NL> : CodecOf<CodebookLevels, Scaling::Half, 1> {};
@@ -109,9 +110,15 @@ inline void store_nibbles(const uint8_t* codes, uint8_t* qs) {
     for (int j = 0; j < 16; ++j) qs[j] = static_cast<uint8_t>((codes[j] & 15) | codes[j + 16] << 4);
 }
 
-inline void store_fifth_bits(const uint8_t* codes, uint8_t* qh) {
+inline void store_high_bits(const uint8_t* codes, uint8_t (&qh)[4]) {
     std::memset(qh, 0, 4);
     for (int i = 0; i < 32; ++i) qh[i / 8] |= static_cast<uint8_t>((codes[i] >> 4 & 1) << i % 8);
+}
+
+inline void store_high_bits(const uint8_t* codes, uint8_t (&qh)[8]) {
+    std::memset(qh, 0, 8);
+    for (int i = 0; i < 32; ++i)
+        qh[i % 8] |= static_cast<uint8_t>((codes[i] >> 4) << (i / 8 % 2 * 4 + i / 16 * 2));
 }
 
 // 256 codes' two low bits, four runs of 32 to each half of 32 bytes.
@@ -137,7 +144,7 @@ template <class Block>
 void store(const Scales& s, const uint8_t* codes, Block& block) {
     block.d = to_half(s.d);
     if constexpr (requires { block.m; }) block.m = to_half(s.m);
-    if constexpr (requires { block.qh; }) store_fifth_bits(codes, block.qh);
+    if constexpr (requires { block.qh; }) store_high_bits(codes, block.qh);
     store_nibbles(codes, block.qs);
 }
 

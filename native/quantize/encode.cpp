@@ -88,7 +88,7 @@ constexpr Encoder kEncoders[] = {
     entry<BlockQ5_0>("Q5_0"),     entry<BlockQ5_1>("Q5_1"),     entry<BlockIQ4_NL>("IQ4_NL"),
     entry<BlockIQ4_XS>("IQ4_XS"), entry<BlockMXFP4>("MXFP4"),   entry<BlockQ2_K>("Q2_K"),
     entry<BlockQ3_K>("Q3_K"),     entry<BlockQ4_K>("Q4_K"),     entry<BlockQ5_K>("Q5_K"),
-    entry<BlockQ6_K>("Q6_K"),
+    entry<BlockQ6_K>("Q6_K"),     entry<BlockQ6_0>("Q6_0"),
 };
 
 }  // namespace

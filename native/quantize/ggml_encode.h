@@ -59,7 +59,7 @@ inline float spread_weights(int n, const float* x, const float* importance, floa
 
 template <class Block>
     requires(Codec<Block>::kScaling == Scaling::Half && sizeof(Block::qs) == 16 &&
-             Codec<Block>::Levels::kLow != -127)
+             Codec<Block>::Levels::kLow > -32)
 void encode_ggml(const float* x, const float* importance, float row_mean_square, Block& block) {
     constexpr int kHalf = -Codec<Block>::Levels::kLow;  // 8 or 16
     Scales s;
@@ -76,6 +76,37 @@ void encode_ggml(const float* x, const float* importance, float row_mean_square,
             codes[i] = static_cast<uint8_t>(code < 2 * kHalf - 1 ? code : 2 * kHalf - 1);
         }
     }
+    store(s, codes, block);
+}
+
+// As ik_llama.cpp does it without importance: codes of the plain scale, then the scale that fits
+// them best, weighted by x^2. With importance, GGML's search for the types of fewer bits.
+inline void encode_ggml(const float* x, const float* importance, float row_mean_square, BlockQ6_0& block) {
+    Scales s;
+    uint8_t codes[32];
+    if (importance) {
+        float w[32];
+        spread_weights(32, x, importance, row_mean_square, w);
+        s.d = ggml::symmetric(32, 32, x, w, codes);
+        return store(s, codes, block);
+    }
+    s.d = ggml::signed_max(x, 32) / -32;
+    const float reciprocal = 1.0f / s.d, inverse = std::isfinite(reciprocal) ? reciprocal : 0.0f;
+    float along[32], square[32];
+    for (int i = 0; i < 32; ++i) {
+        const float scaled = x[i] * inverse, weight = scaled * scaled;
+        const int code = static_cast<int>(scaled + 32.5f);
+        codes[i] = static_cast<uint8_t>(code < 63 ? code : 63);
+        const float level = static_cast<float>(codes[i]) - 32.0f;
+        along[i] = weight * x[i] * level;
+        square[i] = weight * level * level;
+    }
+    float a = 0.0f, b = 0.0f;
+    for (int j = 0; j < 16; ++j) {
+        a += along[j] + along[j + 16];
+        b += square[j] + square[j + 16];
+    }
+    if (b > 0) s.d = a / b;
     store(s, codes, block);
 }
 

@@ -204,7 +204,7 @@ constexpr Entry kEntries[] = {
     {"IQ4_XS", encode_curved<BlockIQ4_XS>}, {"MXFP4", encode_curved<BlockMXFP4>},
     {"Q2_K", encode_curved<BlockQ2_K>},     {"Q3_K", encode_curved<BlockQ3_K>},
     {"Q4_K", encode_curved<BlockQ4_K>},     {"Q5_K", encode_curved<BlockQ5_K>},
-    {"Q6_K", encode_curved<BlockQ6_K>},
+    {"Q6_K", encode_curved<BlockQ6_K>},     {"Q6_0", encode_curved<BlockQ6_0>},
 };
 
 }  // namespace

@@ -26,6 +26,7 @@ constexpr TypeUnderTest kTypes[] = {
     {WeightType::Q2_K, "Q2_K", {80, 82}},   {WeightType::Q3_K, "Q3_K", {108, -1}},
     {WeightType::Q4_K, "Q4_K", {0, 2}},     {WeightType::Q5_K, "Q5_K", {0, 2}},
     {WeightType::Q6_K, "Q6_K", {208, -1}},  {WeightType::IQ4_XS, "IQ4_XS", {0, -1}},
+    {WeightType::Q6_0, "Q6_0", {0, -1}},    {WeightType::BF16_BF16, "BF16", {-1, -1}},
 };
 static_assert(std::size(kTypes) == kWeightTypes, "every weight type has its cases");
 
@@ -53,7 +54,7 @@ void make_rows(Random& random, Data data, const TypeUnderTest& t, const FormatEn
         for (const int half : t.halves)
             if (half >= 0) make_half(random, data, block + half);
         if (t.type == WeightType::F32) make_float(random, data, block, 4);
-        if (t.type == WeightType::BF16) make_float(random, data, block, 2);
+        if (t.type == WeightType::BF16 || t.type == WeightType::BF16_BF16) make_float(random, data, block, 2);
         if (t.type == WeightType::MXFP4 && data == Data::Usual)  // exponents about that of 1
             block[0] = static_cast<uint8_t>(120 + random.below(16));
         if (t.type == WeightType::MXFP4 && data == Data::Zeros)

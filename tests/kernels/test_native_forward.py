@@ -11,6 +11,8 @@ import pytest
 
 from ingle import LLM, _native
 from ingle.errors import IngleError
+from ingle.formats import open_container
+from ingle.formats.packed import PackedFile, pack, unpack
 from ingle.ops import Batch, KvLayout
 from ingle.runtime import engine
 from ingle.runtime.kv import KvPool, KvSequence
@@ -46,6 +48,20 @@ def test_bits_of_every_format_and_shape(tiny_llama: Make, isa: str, fmt: str, sh
         assert llm.kernels == isa
         ours = llm.logits(ids)
     np.testing.assert_array_equal(ours, reference_logits(path, ids))
+
+
+def test_bits_of_a_copy_in_six_bits(tiny_llama: Make, isa: str, tmp_path: Path) -> None:
+    path = tiny_llama(format="Q8_0", tied=False, **SHAPES[2])
+    packed = pack(path, tmp_path / "six", head="q6", attention="q6")
+    copy = open_container(packed)
+    assert isinstance(copy, PackedFile)
+    written = unpack(copy, tmp_path / "six.gguf")
+    assert open_container(written).tensors["output.weight"].format == "Q6_0"
+    ids = random_ids(70)
+    with LLM(packed, threads=2, context=256) as llm:
+        assert llm.kernels == isa
+        ours = llm.logits(ids)
+    np.testing.assert_array_equal(ours, reference_logits(written, ids))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11, 12, 13, 25, 64, 65, 121])
@@ -137,6 +153,17 @@ def test_integer_arithmetic_stays_near_float(tiny_llama: Make) -> None:
     exact = LLM(path, backend="reference", context=256).logits(ids)
     rms = float(np.sqrt(np.mean((ours - exact) ** 2)) / exact.std())
     assert rms < 0.05
+
+
+def test_activations_beside_bf16_weights_are_rounded_unless_exact(tiny_llama: Make) -> None:
+    path = tiny_llama(format="BF16")
+    ids = random_ids(100)
+    floats = LLM(path, backend="reference", context=256).logits(ids)
+    found = {}
+    for exact in (True, False):
+        with LLM(path, context=256, exact=exact) as llm:
+            found[exact] = np.abs(llm.logits(ids) - floats).max() / floats.std()
+    assert found[True] < 1e-4 < found[False] < 0.2
 
 
 def test_float_formats_match_float_arithmetic(tiny_llama: Make) -> None:

@@ -13,7 +13,11 @@ from ingle.numerics.tiles import has_tiles, num_tiles, pack, tile_bytes, unpack
 
 TILED = [fmt for fmt in FORMATS.values() if has_tiles(fmt)]
 SUPER = {"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"}
-NAMES = {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "F32", "F16", "BF16"} | SUPER
+NAMES = (
+    {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "F32", "F16", "BF16"}
+    | SUPER
+    | {"Q6_0"}
+)
 
 
 def random_blocks(fmt: Format, rows: int, blocks: int) -> np.ndarray:
@@ -31,13 +35,14 @@ def slow_tile(fmt: Format, rows: list[bytes]) -> bytes:
         return slow_super_tile(fmt.name, blocks)
     scale = 1 if fmt.name == "MXFP4" else 2
     mins = 2 if fmt.name in {"Q4_1", "Q5_1"} else 0
-    fifth = 4 if fmt.name in {"Q5_0", "Q5_1"} else 0
-    head = scale + mins + fifth
+    high = {"Q5_0": 4, "Q5_1": 4, "Q6_0": 8}.get(fmt.name, 0)  # bits above the fourth
+    head = scale + mins + high
     out = b""
     for b in columns:
         for group in range(head, size, 4):
             out += b"".join(row[b][group : group + 4] for row in blocks)
-        out += b"".join(row[b][head - fifth : head] for row in blocks)
+        for group in range(head - high, head, 4):
+            out += b"".join(row[b][group : group + 4] for row in blocks)
     out += b"".join(row[b][:scale] for b in columns for row in blocks)
     return out + b"".join(row[b][scale : scale + mins] for b in columns for row in blocks)
 

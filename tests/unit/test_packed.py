@@ -189,13 +189,15 @@ def test_command_line(
     assert json.loads(capsys.readouterr().out)["architecture"] == "llama"
 
 
-@pytest.mark.parametrize(("head", "attention"), [("q4", ""), ("", "q4_1"), ("q8", "q4_0")])
+@pytest.mark.parametrize(
+    ("head", "attention"), [("q4", ""), ("", "q4_1"), ("q8", "q4_0"), ("q6", "q6")]
+)
 def test_head_and_attention_in_fewer_bits(tmp_path: Path, head: str, attention: str) -> None:
     source = synthesize("tiny-gpt-oss", tmp_path / "a.gguf", layout="gguf")
     path = pack(source, tmp_path / "b", head=head, attention=attention)
     before, after = open_container(source), open_container(path)
     assert isinstance(after, PackedFile)
-    wanted = {"q4": "IQ4_NL", "q4_1": "Q4_1", "q8": "Q8_0", "q4_0": "Q4_0"}
+    wanted = {"q4": "IQ4_NL", "q4_1": "Q4_1", "q8": "Q8_0", "q4_0": "Q4_0", "q6": "Q6_0"}
     for name, info in after.tensors.items():
         chosen = head if name == "output.weight" else ""
         chosen = attention if name.startswith("blk.") and ".attn_" in name else chosen
@@ -218,7 +220,7 @@ def test_head_and_attention_in_fewer_bits(tmp_path: Path, head: str, attention: 
         np.testing.assert_array_equal(again.read(name), after.read(name))
 
 
-@pytest.mark.parametrize("choice", ["q6", "q99", "f32", "mxfp4", "\n"])
+@pytest.mark.parametrize("choice", ["q7", "q99", "f32", "mxfp4", "\n"])
 def test_formats_without_good_kernels_are_refused(tmp_path: Path, choice: str) -> None:
     source = synthesize("tiny-llama", tmp_path / "a.gguf", layout="gguf")
     with pytest.raises(UnsupportedError) as refused:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ingle.errors import UnsupportedError
-from ingle.numerics import floats, fp8, iq4, k_types, mxfp4, nvfp4, q4_q5, q8_0
+from ingle.numerics import floats, fp8, iq4, k_types, mxfp4, nvfp4, q4_q5, q6_0, q8_0
 from ingle.numerics.format import Format
 
 _ALL = (
@@ -18,6 +18,7 @@ _ALL = (
     q4_q5.Q4_1,
     q4_q5.Q5_0,
     q4_q5.Q5_1,
+    q6_0.Q6_0,
     iq4.IQ4_NL,
     iq4.IQ4_XS,
     k_types.Q2_K,

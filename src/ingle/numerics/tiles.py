@@ -7,6 +7,7 @@ A tile of a 32-wide format holds, for each block of columns in order, the codes 
     Q8_0           groups 0..7: byte 4r + j of group g is column 4g + j of row r
     Q4_x IQ4 MXFP4 groups 0..3: low nibble is column 4g + j, high nibble column 16 + 4g + j
     Q5_x           as Q4_x, followed by the 16 u32 of fifth bits
+    Q6_0           as Q4_x, followed by two groups of high pairs: bytes 0..3, then 4..7 of qh
     F32 F16 BF16   column after column, 16 values each
 
 A tile of super-blocks (super_tiles.py says how a row's bytes are ordered) holds the codes of all
@@ -39,7 +40,7 @@ class _Fields(NamedTuple):
     scale: slice
     quants: slice
     mins: slice = slice(0, 0)
-    fifth: slice = slice(0, 0)
+    high: slice = slice(0, 0)  # bits above the fourth
 
 
 _HALF_THEN_QUANTS = _Fields(slice(0, 2), slice(2, 18))
@@ -48,8 +49,9 @@ _FIELDS = {
     "Q4_0": _HALF_THEN_QUANTS,
     "IQ4_NL": _HALF_THEN_QUANTS,
     "Q4_1": _Fields(slice(0, 2), slice(4, 20), mins=slice(2, 4)),
-    "Q5_0": _Fields(slice(0, 2), slice(6, 22), fifth=slice(2, 6)),
-    "Q5_1": _Fields(slice(0, 2), slice(8, 24), mins=slice(2, 4), fifth=slice(4, 8)),
+    "Q5_0": _Fields(slice(0, 2), slice(6, 22), high=slice(2, 6)),
+    "Q5_1": _Fields(slice(0, 2), slice(8, 24), mins=slice(2, 4), high=slice(4, 8)),
+    "Q6_0": _Fields(slice(0, 2), slice(10, 26), high=slice(2, 10)),
     "MXFP4": _Fields(slice(0, 1), slice(1, 17)),
     "F32": _Fields(slice(0, 0), slice(0, 4)),
     "F16": _Fields(slice(0, 0), slice(0, 2)),
@@ -173,17 +175,18 @@ def _block_pieces(fields: _Fields, tiles: Bytes, blocks: Bytes) -> _Pieces:
     quants = blocks[..., fields.quants]
     group = min(_GROUP, quants.shape[-1])
     groups = quants.shape[-1] // group
-    fifth = blocks[..., fields.fifth]
+    high = blocks[..., fields.high]
+    high_groups = high.shape[-1] // _GROUP
     codes_bytes = TILE_ROWS * quants.shape[-1]
-    stride = codes_bytes + TILE_ROWS * fifth.shape[-1]
+    stride = codes_bytes + TILE_ROWS * high.shape[-1]
     codes = tiles[:, : num_blocks * stride].reshape(count, num_blocks, stride)
     yield (
         codes[:, :, :codes_bytes].reshape(count, num_blocks, groups, TILE_ROWS, group),
         quants.reshape(count, TILE_ROWS, num_blocks, groups, group).transpose(0, 2, 3, 1, 4),
     )
     yield (
-        codes[:, :, codes_bytes:].reshape(count, num_blocks, TILE_ROWS, fifth.shape[-1]),
-        fifth.transpose(0, 2, 1, 3),
+        codes[:, :, codes_bytes:].reshape(count, num_blocks, high_groups, TILE_ROWS, _GROUP),
+        high.reshape(count, TILE_ROWS, num_blocks, high_groups, _GROUP).transpose(0, 2, 3, 1, 4),
     )
     start = num_blocks * stride
     for field in (blocks[..., fields.scale], blocks[..., fields.mins]):

@@ -42,8 +42,8 @@ from ingle.plan.kernels import ATTENTION, EXPERTS, WINDOWED, Kernel, Kernels, as
 CHUNK_TOKENS = 512  # of a prompt's step
 USUAL = ("F32", "BF16", "Q8_0", "Q4_1", "Q4_K", "Q6_K", "MXFP4" + EXPERTS)
 # Multiplied alike, so that one measurement tells of both.
-_ALIKE = {"F16": "BF16", "Q4_0": "Q4_1", "IQ4_NL": "Q4_1", "MXFP4": "MXFP4" + EXPERTS}
-_ALIKE |= dict.fromkeys(("Q5_0", "Q5_1", "Q5_K", "IQ4_XS"), "Q4_K")
+_ALIKE = {"F16": "F32", "Q4_0": "Q4_1", "IQ4_NL": "Q4_1", "MXFP4": "MXFP4" + EXPERTS}
+_ALIKE |= dict.fromkeys(("Q5_0", "Q5_1", "Q6_0", "Q5_K", "IQ4_XS"), "Q4_K")
 _ALIKE |= dict.fromkeys(("Q2_K", "Q3_K"), "Q6_K")
 _USUAL_BYTES = 64 << 20
 BEYOND_CACHE_BYTES = 192 << 20

@@ -35,8 +35,8 @@ MAX_ROWS = 512  # tokens of one forward; longer prompts come in chunks
 class CpuBackend:
     """Runs models with the best kernels of this CPU, or those INGLE_CPU names.
 
-    exact: weights are multiplied as floats, activations are never rounded to 8 bits, nor keys and
-    values to 16; slower.
+    exact: weights are multiplied as floats, activations are never rounded, nor keys and values to
+    16 bits; slower.
     """
 
     name = "cpu"
@@ -60,11 +60,11 @@ class CpuBackend:
 
     def matrix(self, name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
         """A handle of encoded rows, repacked into tiles."""
-        return make_matrix(name, fmt, data)
+        return make_matrix(name, fmt, data, self.exact)
 
     def tiled(self, name: str, fmt: Format, tiles: PackedTiles) -> CpuMatrix:
         """A handle of tiles in a packed file's map; nothing is copied."""
-        return tiled_matrix(name, fmt, tiles)
+        return tiled_matrix(name, fmt, tiles, self.exact)
 
     def vector(self, name: str, values: NDArray[np.float32]) -> CpuVector:
         """A handle of float32 (n,)."""

@@ -25,7 +25,7 @@ _TILES_AT_ONCE = 256  # of one packing job: a few MB
 
 # Formats with kernels of their own. The others are exact in float32 and multiplied as such.
 _SUPER_FORMATS = frozenset({"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"})
-INT8_FORMATS = _SUPER_FORMATS | {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4"}
+INT8_FORMATS = _SUPER_FORMATS | {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q6_0", "IQ4_NL", "MXFP4"}
 FLOAT_FORMATS = frozenset({"F32", "F16", "BF16"})
 
 
@@ -51,7 +51,7 @@ class CpuVector:
     values: NDArray[np.float32]
 
 
-def make_matrix(name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
+def make_matrix(name: str, fmt: Format, data: NDArray[np.uint8], exact: bool = False) -> CpuMatrix:
     """Encoded rows ([experts,] rows, row_bytes) as tiles, packed on all cores."""
     *stacked, rows, row_bytes = data.shape
     columns = fmt.columns(row_bytes)
@@ -79,17 +79,25 @@ def make_matrix(name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:
             for _ in workers.map(pack, places):
                 pass
     placed = PackedTiles(tiles.reshape(len(matrices), -1), 0, stride, rows, columns)
-    return tiled_matrix(name, native_format, placed, tuple(stacked))
+    return tiled_matrix(name, native_format, placed, exact, tuple(stacked))
 
 
 def tiled_matrix(
-    name: str, fmt: Format, tiles: PackedTiles, stacked: tuple[int, ...] | None = None
+    name: str,
+    fmt: Format,
+    tiles: PackedTiles,
+    exact: bool = False,
+    stacked: tuple[int, ...] | None = None,
 ) -> CpuMatrix:
-    """A handle of tiles where they lie. stacked: leading dimensions; () or (experts,)."""
+    """A handle of tiles where they lie. stacked: leading dimensions; () or (experts,).
+
+    exact: BF16 weights leave activations as they are, instead of rounding them to BF16.
+    """
     if stacked is None:
         stacked = () if len(tiles.data) == 1 else (len(tiles.data),)
+    product = "BF16_BF16" if fmt.name == "BF16" and not exact else fmt.name
     native = _native.Matrix(
-        fmt.name, tiles.data, tiles.offset, tiles.tile_stride, tiles.rows, tiles.columns
+        product, tiles.data, tiles.offset, tiles.tile_stride, tiles.rows, tiles.columns
     )
     nbytes = len(tiles.data) * num_tiles(tiles.rows) * tiles.tile_stride
     meta = WeightMeta(name, fmt.name, (*stacked, tiles.rows, tiles.columns), nbytes)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ingle.backends.reference.attention import attend
 from ingle.backends.reference.fma import Floats, fma, fma_chain, lane_sum
-from ingle.numerics import FORMATS, Format, decode
+from ingle.numerics import FORMATS, Format, decode, encode
 from ingle.numerics.iq4 import xs_values
 from ingle.numerics.k_types import INTEGERS
+from ingle.numerics.q6_0 import high_pairs
 from ingle.ops import Activation, WeightMeta
 from ingle.ops.protocol import GPT_OSS_ALPHA, GPT_OSS_LIMIT
 
@@ -26,7 +27,12 @@ _LANES = 16
 _SMALLEST = np.float32(2.0**-121)  # below it 127 / x is not finite: such blocks become zeros
 # Formats the native kernels multiply with 8-bit activations; the others take float ones.
 _SUPER = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS")
-_MULTIPLIED_AS_INT8 = (*_SUPER, "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4")
+_MULTIPLIED_AS_INT8 = (
+    *_SUPER,
+    *("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q6_0", "IQ4_NL", "MXFP4"),
+)
+# Beside BF16 weights activations are rounded to BF16; below these magnitudes both count as zero.
+_TINY_ACTIVATION, _TINY_WEIGHT = np.float32(2.0**-40), np.float32(2.0**-60)
 _E2M1_DOUBLED = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
 _IQ4 = np.array(
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32
@@ -195,6 +201,8 @@ class KernelArithmetic(Arithmetic):
             if precise:
                 y = y + _int8_linear(*quantize(_remainder(x, q, d)), weight)
             return y
+        if weight.format.name == "BF16":
+            return _float_linear(_rounded_to_bf16(x), _without_tiny(weight.values, _TINY_WEIGHT))
         return _float_linear(x, weight.values)
 
     def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
@@ -310,6 +318,15 @@ def _float_linear(x: Floats, values: Floats) -> Floats:
     return total
 
 
+def _rounded_to_bf16(x: Floats) -> Floats:
+    rounded = decode(FORMATS["BF16"], encode(FORMATS["BF16"], x))
+    return _without_tiny(rounded, _TINY_ACTIVATION)
+
+
+def _without_tiny(values: Floats, least: np.float32) -> Floats:
+    return np.where(np.abs(values) < least, np.float32(0), values)
+
+
 def _integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats | None]:
     fmt = FORMATS[name]
     if name in _SUPER:
@@ -331,6 +348,9 @@ def _integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Float
             if name == "Q5_0"
             else (codes, scales, _half(blocks[..., 2:4]))
         )
+    if name == "Q6_0":
+        codes = _nibbles(blocks[..., 10:]) | high_pairs(blocks[..., 2:10]) << np.uint8(4)
+        return codes.astype(np.float32) - 32, scales, None
     nibbles = _nibbles(blocks[..., 2:])
     codes = _IQ4[nibbles] if name == "IQ4_NL" else nibbles.astype(np.float32) - 8
     return codes, scales, None

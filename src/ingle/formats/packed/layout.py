@@ -26,7 +26,7 @@ TILE_ALIGNMENT = 64  # bytes: a cache line, an AVX-512 register
 
 # Formats whose tiles kernels read; the others keep the bytes of their GGUF.
 TILED = frozenset({"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4"})
-TILED |= {"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"}
+TILED |= {"Q6_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"}
 
 _EXPERTS = re.compile(r"(.+)\.ffn_(gate|up|down)_exps\.(weight|bias)", re.DOTALL)
 _EXPERT_PARTS = [(part, kind) for kind in ("weight", "bias") for part in ("gate", "up", "down")]

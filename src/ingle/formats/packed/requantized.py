@@ -25,7 +25,7 @@ from ingle.formats.writer import TensorSpec, gguf_header
 from ingle.numerics import FORMATS, decode
 
 # What a person asks for -> format. Names of formats that have tiles are taken too.
-CHOICES = {"q8": "Q8_0", "q6": "Q6_K", "q5": "Q5_0", "q4": "IQ4_NL"}
+CHOICES = {"q8": "Q8_0", "q6": "Q6_0", "q5": "Q5_0", "q4": "IQ4_NL"}
 _KEY = "ingle.packed."  # of metadata: "ingle.packed.head" = "IQ4_NL"
 _ATTENTION = re.compile(r"blk\.\d+\.attn_(q|k|v|qkv|output)\.weight")
 _HEAD, _EMBEDDING, _SCAN = "output.weight", "token_embd.weight", "output_scan.weight"
@@ -85,7 +85,7 @@ class Requantized(GgufFile):
         block, columns = FORMATS[name].block, info.shape[-1]
         if columns % block:
             rule = f"rows of {name} must be a multiple of {block} long, but got {columns}"
-            raise UnsupportedError(f"--{part.replace('_', '-')}", rule, "choose q8, q5 or q4")
+            raise UnsupportedError(f"--{part.replace('_', '-')}", rule, "choose q8, q6, q5 or q4")
         return name
 
     def origin(self, name: str) -> str:
