@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -21,6 +22,8 @@ namespace {
 
 template <class T, int Dims>
 using Array = nb::ndarray<const T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
+// Rows that may lie apart, as the experts' biases in a packed file do.
+using Rows = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 template <class T, int Dims>
 using Writable = nb::ndarray<T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
 
@@ -86,6 +89,12 @@ KvGroup kv_group(const KvArrays& a) {
             a.page_tables.data(), static_cast<int64_t>(a.page_tables.shape(1))};
 }
 
+using FilePlace = std::optional<std::pair<int, int64_t>>;
+
+std::shared_ptr<FileTiles> in_file(const FilePlace& place) {
+    return place ? std::make_shared<FileTiles>(place->first, place->second) : nullptr;
+}
+
 class BoundTape {
 public:
     BoundTape(std::shared_ptr<Pool> pool, const std::string& isa, int64_t max_rows)
@@ -94,8 +103,10 @@ public:
     BoundTape& operator=(const BoundTape&) = delete;
 
     int slot(int64_t width, int int8_parts) { return tape_.slot(width, int8_parts); }
-    void embed(const BoundMatrix& table, const BoundMatrix* positions, int out) {
-        tape_.embed(keep(table), positions ? keep(*positions) : nullptr, out);
+    void embed(const BoundMatrix& table, const BoundMatrix* positions, int out, FilePlace table_at,
+               FilePlace positions_at) {
+        tape_.embed({keep(table), in_file(table_at)},
+                    {positions ? keep(*positions) : nullptr, in_file(positions_at)}, out);
     }
     void select_outputs(int in, int out) { tape_.select_outputs(in, out); }
     void norm(int in, Array<float, 1> weight, std::optional<Array<float, 1>> bias, float eps, int out) {
@@ -146,9 +157,9 @@ public:
         tape_.gate_up(in, gate ? part(*gate, gate_bias) : LinearPart{nullptr, nullptr, 0},
                       part(up, up_bias), activation_named(activation), out);
     }
-    void moe(int in, int router, const BoundMatrix& gate, std::optional<Array<float, 2>> gate_bias,
-             const BoundMatrix& up, std::optional<Array<float, 2>> up_bias, const BoundMatrix& down,
-             std::optional<Array<float, 2>> down_bias, int num_experts_per_tok,
+    void moe(int in, int router, const BoundMatrix& gate, std::optional<Rows> gate_bias,
+             const BoundMatrix& up, std::optional<Rows> up_bias, const BoundMatrix& down,
+             std::optional<Rows> down_bias, int num_experts_per_tok,
              const std::string& routing, bool renormalize, const std::string& activation,
              int residual) {
         require(routing == "softmax_of_top_k" || routing == "top_k_of_softmax", "unknown routing");
@@ -205,6 +216,12 @@ public:
 
     int64_t max_rows(int num_experts_per_tok) const { return tape_.max_batch_rows(num_experts_per_tok); }
     int64_t scratch_bytes() const { return tape_.scratch_bytes(); }
+    nb::list scratch_places() const {
+        nb::list out;
+        for (const Tape::Arena& a : tape_.arenas())
+            out.append(nb::make_tuple(reinterpret_cast<uintptr_t>(a.memory.get()), a.bytes));
+        return out;
+    }
     int64_t num_steps() const { return tape_.num_steps(); }
     void set_timed(bool timed) { tape_.timed = timed; }
     bool timed() const { return tape_.timed; }
@@ -226,11 +243,14 @@ private:
                 "bias must have one value per row");
         return {keep(weight), bias ? keep(*bias) : nullptr, column};
     }
-    ExpertStack stack(const BoundMatrix& weight, const std::optional<Array<float, 2>>& bias) {
-        require(!bias || (static_cast<int64_t>(bias->shape(0)) == weight.matrix->num_matrices &&
-                          static_cast<int64_t>(bias->shape(1)) == weight.matrix->rows),
-                "biases must be (experts, rows)");
-        return {keep(weight), bias ? keep(*bias) : nullptr};
+    ExpertStack stack(const BoundMatrix& weight, const std::optional<Rows>& bias) {
+        if (!bias) return {keep(weight), nullptr, 0};
+        require(static_cast<int64_t>(bias->shape(0)) == weight.matrix->num_matrices &&
+                    static_cast<int64_t>(bias->shape(1)) == weight.matrix->rows &&
+                    (bias->shape(1) == 1 || bias->stride(1) == 1),
+                "biases must be (experts, rows), each row in one piece");
+        kept_rows_.push_back(*bias);
+        return {keep(weight), bias->data(), bias->stride(0)};
     }
     int64_t width(int slot) const { return tape_.width(slot); }
     std::shared_ptr<Matrix> keep(const BoundMatrix& m) {
@@ -262,6 +282,7 @@ private:
     std::vector<Array<uint8_t, 2>> kept_tiles_;
     std::vector<Array<float, 1>> kept_vectors_;
     std::vector<Array<float, 2>> kept_tables_;
+    std::vector<Rows> kept_rows_;
 };
 
 nb::list isas() {
@@ -314,7 +335,7 @@ void bind_engine(nb::module_& m) {
     nb::class_<BoundTape>(m, "Tape", "A recorded forward pass; `run` executes it without the GIL.")
         .def(nb::init<std::shared_ptr<Pool>, const std::string&, int64_t>(), "pool"_a, "isa"_a, "max_rows"_a)
         .def("slot", &BoundTape::slot, "width"_a, "int8_parts"_a)
-        .def("embed", &BoundTape::embed, "table"_a, "positions"_a.none(), "out"_a)
+        .def("embed", &BoundTape::embed, "table"_a, "positions"_a.none(), "out"_a, "table_at"_a.none() = nb::none(), "positions_at"_a.none() = nb::none(), "table_at, positions_at: descriptor of a file and offset of the first tile, to be read from there.")
         .def("select_outputs", &BoundTape::select_outputs, "source"_a, "out"_a)
         .def("norm", &BoundTape::norm, "source"_a, "weight"_a, "bias"_a.none(), "eps"_a, "out"_a)
         .def("linear", &BoundTape::linear, "source"_a, "weights"_a, "biases"_a, "out"_a, "add"_a)
@@ -329,6 +350,7 @@ void bind_engine(nb::module_& m) {
         .def("run", &BoundTape::run, "ids"_a, "positions"_a, "sequences"_a, "output_rows"_a, "groups"_a, "num_sequences"_a, "logits"_a, "num_experts_per_tok"_a = 0)
         .def("max_rows", &BoundTape::max_rows, "num_experts_per_tok"_a, "Tokens that one run can take; 0 experts: as recorded.")
         .def_prop_ro("scratch_bytes", &BoundTape::scratch_bytes)
+        .def_prop_ro("scratch_places", &BoundTape::scratch_places, "[(address, bytes)] of all scratch.")
         .def_prop_ro("num_steps", &BoundTape::num_steps)
         .def_prop_rw("timed", &BoundTape::timed, &BoundTape::set_timed)
         .def_prop_ro("shares", &BoundTape::shares,

@@ -18,19 +18,35 @@ void quantize_twice(const Kernels& k, const Slot& out, int64_t r) {
     quantize(k, x, out, 2 * r + 1, 0, out.width);
 }
 
+// A table of which single rows are wanted: in memory, or read from its file tile by tile.
+struct Lookup {
+    std::shared_ptr<Matrix> table;
+    std::shared_ptr<FileTiles> file;  // null: in memory
+    uint8_t* tiles = nullptr;         // one of the file's for each thread
+    void find(int64_t index, int thread, float* values) const {
+        if (file) {
+            uint8_t* tile = tiles + thread * table->tile_stride;
+            const int64_t at = index / kTileRows * table->tile_stride;
+            if (file->read(at, tile, tile_bytes(table->type, table->columns)))
+                return table->decode_row_of(tile, index, values);
+        }
+        table->decode_row(index, values);
+    }
+};
+
 struct Embed : Step {
     const char* name() const override { return "embed"; }
-    std::shared_ptr<Matrix> table, positions;
+    Lookup tokens, positions;
     Slot out, places;
     void run(const Frame& f, int thread) override {
         share(f, thread, rows(f), 1, 4, [&](int64_t begin, int64_t end) {
-            for (int64_t r = begin; r < end; ++r) one(f.batch, r);
+            for (int64_t r = begin; r < end; ++r) one(f.batch, r, thread);
         });
     }
-    void one(const BatchView& batch, int64_t r) const {
-        table->decode_row(batch.ids[r], row(out, r));
-        if (!positions) return;
-        positions->decode_row(batch.positions[r], row(places, r));
+    void one(const BatchView& batch, int64_t r, int thread) const {
+        tokens.find(batch.ids[r], thread, row(out, r));
+        if (!positions.table) return;
+        positions.find(batch.positions[r], thread, row(places, r));
         for (int64_t i = 0; i < out.width; ++i) row(out, r)[i] += row(places, r)[i];
     }
 };
@@ -198,15 +214,21 @@ struct GateUp : Step {
 
 }  // namespace
 
-void Tape::embed(std::shared_ptr<Matrix> table, std::shared_ptr<Matrix> positions, int out) {
-    require(at(out).width == table->columns && (!positions || at(out).width == positions->columns),
+void Tape::embed(LookupTable table, LookupTable positions, int out) {
+    const Matrix* places = positions.matrix.get();
+    require(at(out).width == table.matrix->columns && (!places || at(out).width == places->columns),
             "embedding width must equal the slot's");
-    if (positions) rope_positions_ = std::min(rope_positions_, positions->rows);
-    vocabulary_ = table->rows;
+    if (places) rope_positions_ = std::min(rope_positions_, places->rows);
+    vocabulary_ = table.matrix->rows;
     auto step = std::make_unique<Embed>();
-    step->table = std::move(table);
-    if (positions) step->places = at(shared_slot("places", at(out).width, 0, 1));
-    step->positions = std::move(positions);
+    if (places) step->places = at(shared_slot("places", at(out).width, 0, 1));
+    for (auto [lookup, from] : {std::pair{&step->tokens, &table}, std::pair{&step->positions, &positions}}) {
+        if (from->file)
+            lookup->tiles = static_cast<uint8_t*>(
+                scratch(pool_->num_threads() * from->matrix->tile_stride));
+        lookup->table = std::move(from->matrix);
+        lookup->file = std::move(from->file);
+    }
     step->out = at(out);
     push(std::move(step));
 }

@@ -83,9 +83,8 @@ int64_t tile_bytes(WeightType type, int64_t columns) {
     return columns / kBlock * (f.quant_bytes + f.scale_bytes + f.min_bytes);
 }
 
-void Matrix::decode_row(int64_t row, float* out) const {
+void Matrix::decode_row_of(const uint8_t* base, int64_t row, float* out) const {
     const TileFacts& f = tile_facts(type);
-    const uint8_t* base = tile(row / kTileRows);
     const int64_t r = row % kTileRows;
     if (f.float_bytes) {
         for (int64_t k = 0; k < columns; ++k)

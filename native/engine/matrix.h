@@ -37,7 +37,9 @@ struct Matrix {
         return tiles + matrix * matrix_stride + index * tile_stride;
     }
     // out[0 .. columns) = row `row`, decoded exactly as the number format defines
-    void decode_row(int64_t row, float* out) const;
+    void decode_row(int64_t row, float* out) const { decode_row_of(tile(row / kTileRows), row, out); }
+    // the same of the row's tile, wherever that lies
+    void decode_row_of(const uint8_t* tile, int64_t row, float* out) const;
 };
 
 int64_t tile_bytes(WeightType type, int64_t columns);

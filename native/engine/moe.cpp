@@ -112,7 +112,7 @@ struct ExpertGateUp : ExpertStep {
                  int64_t n, float* y) const {
         const Matrix& w = *stack.weight;
         multiply(k, w, expert, u, in, c, n, y, kPairRows);
-        add_bias(y, n, kPairRows, stack.bias ? stack.bias + expert * w.rows + u * kPairRows : nullptr,
+        add_bias(y, n, kPairRows, stack.bias ? stack.bias + expert * stack.bias_stride + u * kPairRows : nullptr,
                  kPairRows);
     }
 };
@@ -126,7 +126,7 @@ struct ExpertDown : ExpertStep {
         const int64_t first = u * kPairRows;
         float* y = row(out, c) + first;
         multiply(k, w, expert, u, in, c, n, y, out.stride);
-        add_bias(y, n, out.stride, down.bias ? down.bias + expert * w.rows + first : nullptr,
+        add_bias(y, n, out.stride, down.bias ? down.bias + expert * down.bias_stride + first : nullptr,
                  std::min(kPairRows, w.rows - first));
     }
 };
@@ -182,11 +182,12 @@ void Tape::moe(int in, int router, const MoeShape& shape, const ExpertStack& gat
     max_ranks_ = std::min(max_ranks_, shape.num_experts);
     default_ranks_ = std::max(default_ranks_, static_cast<int>(ranks));
     const auto buffers = moe_buffers(shape.num_experts, capacity);
-    const auto scratch_slot = [&](const char* role, int64_t width, int parts) -> const Slot& {
-        return at(shared_slot(role, width, parts, (capacity + max_rows_ - 1) / max_rows_));
+    const auto scratch_slot = [&](const char* role, int64_t width, int parts, bool floats = true) -> const Slot& {
+        return at(shared_slot(role, width, parts, (capacity + max_rows_ - 1) / max_rows_, floats));
     };
     const int int8_in = at(in).int8_parts ? 1 : 0;
-    const Slot gathered = scratch_slot("gathered", at(in).width, int8_in);
+    const bool floats = !int8_in || gate.weight->is_float() || up.weight->is_float();
+    const Slot gathered = scratch_slot("gathered", at(in).width, int8_in, floats);
     const Slot inner = scratch_slot("inner", hidden, int8_in);
     last_moe_ = {buffers, inner};
     const Slot expert_out = scratch_slot("expert_out", at(residual).width, 0);
@@ -203,7 +204,7 @@ void Tape::moe(int in, int router, const MoeShape& shape, const ExpertStack& gat
     auto gather = std::make_unique<Gather>();
     gather->in = at(in);
     gather->out = gathered;
-    gather->floats = !int8_in || gate.weight->is_float() || up.weight->is_float();
+    gather->floats = floats;
     add(std::move(gather));
     auto gate_up = std::make_unique<ExpertGateUp>();
     gate_up->in = gathered;

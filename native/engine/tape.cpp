@@ -17,13 +17,14 @@ Tape::Tape(std::shared_ptr<Pool> pool, const Kernels& kernels, int64_t max_rows)
 Tape::~Tape() = default;
 
 void* Tape::scratch(int64_t bytes) {
-    arenas_.push_back(std::make_unique_for_overwrite<uint8_t[]>(static_cast<size_t>(bytes + 64)));
+    arenas_.push_back({std::make_unique_for_overwrite<uint8_t[]>(static_cast<size_t>(bytes + 64)),
+                       bytes + 64});
     scratch_bytes_ += bytes + 64;
-    const auto address = reinterpret_cast<uintptr_t>(arenas_.back().get());
+    const auto address = reinterpret_cast<uintptr_t>(arenas_.back().memory.get());
     return reinterpret_cast<void*>((address + 63) & ~static_cast<uintptr_t>(63));
 }
 
-int Tape::slot(int64_t width, int int8_parts, int64_t ranks) {
+int Tape::slot(int64_t width, int int8_parts, int64_t ranks, bool floats) {
     require(width >= 1 && width <= (1 << 24), "slot width must be 1 to 2^24");
     require(int8_parts >= 0 && int8_parts <= 2, "a slot has 0, 1 or 2 8-bit parts");
     require(!int8_parts || width % kBlock == 0,
@@ -32,7 +33,7 @@ int Tape::slot(int64_t width, int int8_parts, int64_t ranks) {
     Slot s;
     s.width = width;
     s.stride = (width + 15) / 16 * 16;
-    s.f = static_cast<float*>(scratch(max_rows_ * ranks * s.stride * 4));
+    if (floats) s.f = static_cast<float*>(scratch(max_rows_ * ranks * s.stride * 4));
     s.int8_parts = int8_parts;
     if (int8_parts) {
         const int64_t rows = max_rows_ * ranks * int8_parts, blocks = rows * width / kBlock * 4;
@@ -43,11 +44,12 @@ int Tape::slot(int64_t width, int int8_parts, int64_t ranks) {
     return static_cast<int>(slots_.size()) - 1;
 }
 
-int Tape::shared_slot(const std::string& role, int64_t width, int int8_parts, int64_t ranks) {
-    const auto key = std::make_tuple(role, width, int8_parts, ranks);
+int Tape::shared_slot(const std::string& role, int64_t width, int int8_parts, int64_t ranks,
+                      bool floats) {
+    const auto key = std::make_tuple(role, width, int8_parts, ranks, floats);
     const auto known = shared_slots_.find(key);
     if (known != shared_slots_.end()) return known->second;
-    return shared_slots_[key] = slot(width, int8_parts, ranks);
+    return shared_slots_[key] = slot(width, int8_parts, ranks, floats);
 }
 
 const Slot& Tape::at(int slot) const {

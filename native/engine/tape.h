@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "engine/file_tiles.h"
 #include "engine/matrix.h"
 #include "engine/pool.h"
 #include "kernels/kernels.h"
@@ -66,9 +67,16 @@ struct LinearPart {
     int64_t column;
 };
 
+// Rows are looked up in it. file: where its tiles lie, to be read from there; null: in memory.
+struct LookupTable {
+    std::shared_ptr<Matrix> matrix;
+    std::shared_ptr<FileTiles> file;
+};
+
 struct ExpertStack {
     std::shared_ptr<Matrix> weight;
-    const float* bias;  // (experts, rows) or null
+    const float* bias;    // (experts, rows) or null
+    int64_t bias_stride;  // floats from one expert's to the next
 };
 
 struct MoeShape {
@@ -89,10 +97,10 @@ public:
 
     // Slots: rows of floats and, if int8_parts is not 0, of 8-bit blocks beside them. With 2 parts
     // the remainder of the first is quantized again: row r lies in 8-bit rows 2r and 2r + 1.
-    // `ranks` rows for each row of the batch.
-    int slot(int64_t width, int int8_parts, int64_t ranks = 1);
+    // `ranks` rows for each row of the batch. floats false: 8-bit blocks alone.
+    int slot(int64_t width, int int8_parts, int64_t ranks = 1, bool floats = true);
 
-    void embed(std::shared_ptr<Matrix> table, std::shared_ptr<Matrix> positions, int out);
+    void embed(LookupTable table, LookupTable positions, int out);  // no matrix: no positions
     void select_outputs(int in, int out);
     // With a bias it is LayerNorm, without RMSNorm.
     void norm(int in, const float* weight, const float* bias, float eps, int out);
@@ -133,6 +141,11 @@ public:
     // Tokens that one run can take when each goes to so many experts (0: as recorded).
     int64_t max_batch_rows(int num_experts_per_tok) const;
     int64_t scratch_bytes() const { return scratch_bytes_; }
+    struct Arena {
+        std::unique_ptr<uint8_t[]> memory;
+        int64_t bytes;
+    };
+    const std::vector<Arena>& arenas() const { return arenas_; }
     int64_t width(int slot) const { return at(slot).width; }
     int64_t last_inner_width() const { return last_moe_.inner.width; }
     int64_t num_steps() const { return static_cast<int64_t>(steps_.size()); }
@@ -157,7 +170,7 @@ private:
     const Kernels& kernels_;
     const int64_t max_rows_;
     int64_t scratch_bytes_ = 0;
-    std::vector<std::unique_ptr<uint8_t[]>> arenas_;
+    std::vector<Arena> arenas_;
     std::vector<Slot> slots_;
     std::vector<std::unique_ptr<Step>> steps_;
     struct Clocks {
@@ -167,11 +180,12 @@ private:
     int64_t vocabulary_ = 0, rope_positions_ = INT64_MAX, logits_width_ = 0;
     bool outputs_selected_ = false;
     // Layers run one after another: slots of one role and shape are shared.
-    int shared_slot(const std::string& role, int64_t width, int int8_parts, int64_t ranks);
+    int shared_slot(const std::string& role, int64_t width, int int8_parts, int64_t ranks,
+                    bool floats = true);
     std::shared_ptr<MoeBuffers> moe_buffers(int num_experts, int64_t capacity);
     float* span_states(int64_t floats);
 
-    std::map<std::tuple<std::string, int64_t, int, int64_t>, int> shared_slots_;
+    std::map<std::tuple<std::string, int64_t, int, int64_t, bool>, int> shared_slots_;
     std::vector<std::shared_ptr<MoeBuffers>> moe_buffers_;
     std::map<int64_t, float*> span_states_;  // by the floats of a span
     struct LastMoe {

@@ -59,7 +59,10 @@ class Tape:
 
     def slot(self, width: int, int8_parts: int) -> int: ...
 
-    def embed(self, table: Matrix, positions: Matrix | None, out: int) -> None: ...
+    def embed(self, table: Matrix, positions: Matrix | None, out: int, table_at: tuple[int, int] | None = None, positions_at: tuple[int, int] | None = None) -> None:
+        """
+        table_at, positions_at: descriptor of a file and offset of the first tile, to be read from there.
+        """
 
     def select_outputs(self, source: int, out: int) -> None: ...
 
@@ -80,7 +83,7 @@ class Tape:
 
     def gate_up(self, source: int, gate: Matrix | None, gate_bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, up: Matrix, up_bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, activation: str, out: int) -> None: ...
 
-    def moe(self, source: int, router: int, gate: Matrix, gate_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, up: Matrix, up_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, down: Matrix, down_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, num_experts_per_tok: int, routing: str, renormalize: bool, activation: str, residual: int) -> None: ...
+    def moe(self, source: int, router: int, gate: Matrix, gate_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)] | None, up: Matrix, up_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)] | None, down: Matrix, down_bias: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)] | None, num_experts_per_tok: int, routing: str, renormalize: bool, activation: str, residual: int) -> None: ...
 
     def watch(self, source: int, sums: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')]) -> None:
         """sums (1, width) += squares of the slot's rows; counts (1,) += rows."""
@@ -97,6 +100,10 @@ class Tape:
 
     @property
     def scratch_bytes(self) -> int: ...
+
+    @property
+    def scratch_places(self) -> list:
+        """[(address, bytes)] of all scratch."""
 
     @property
     def num_steps(self) -> int: ...

@@ -14,10 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingle.backends.cpu import CpuBackend
+from ingle.formats.packed import pack
+from ingle.formats.synth import synthesize
 from ingle.numerics import FORMATS
-from ingle.plan import speed
+from ingle.plan import residency, speed
 from ingle.plan.anatomy import Anatomy, anatomy
 from ingle.plan.catalog import KNOWN
+from ingle.plan.forecast import outlook
+from ingle.plan.hardware import find
 from ingle.plan.kernels import (
     ATTENTION,
     EXPERTS,
@@ -31,11 +35,11 @@ from ingle.plan.local import machine_of, this_machine
 from ingle.plan.probe import Maker, Probe, _dense, _MlpLayer, measure
 from ingle.plan.rates import Rates, add_rates, read_rates
 from ingle.plan.residency import (
-    cached_bytes,
-    looked_up_bytes,
+    cold_bytes,
     process_bytes,
     ranges_of,
     resident_bytes,
+    touch_bytes_per_s,
 )
 from ingle.plan.stretch import stretched
 from ingle.plan.subject import open_subject
@@ -98,8 +102,25 @@ def test_loading_copies_what_is_not_mapped() -> None:
     copied = model.copied_bytes
     assert sum(copied.values()) == pytest.approx(model.file_bytes, rel=0.02)
     seconds = copied["Q8_0"] / 1e9 + copied["F32"] / 2e9 + copied["MXFP4 experts"] / 0.5e9
-    assert speed.load_s(model, machine, 0) == pytest.approx(seconds)
-    assert speed.load_s(model, machine_of(Rates()), 3_000_000_000) == pytest.approx(2.0)
+    header = model.metadata_bytes / machine.header_bytes_per_s
+    assert speed.load_s(model, machine, 0) == pytest.approx(seconds + header)
+    assert speed.load_s(model, machine_of(Rates()), 3_000_000_000) == pytest.approx(2.0 + header)
+
+
+def test_loading_maps_what_is_packed(tmp_path: Path) -> None:
+    """Header, then page by page; what is in memory already need not come from the disk."""
+    source = synthesize("tiny-gpt-oss", tmp_path / "model.gguf")
+    packed = open_subject(str(pack(source, tmp_path / "model.packed")))
+    here = machine_of(Rates(kernels=KERNELS, header_bytes_per_s=1e6, touch_bytes_per_s=1e7))
+    seen = outlook(packed, here)
+    model = seen.model
+    assert model.mapped_bytes == seen.memory.weights_bytes
+    assert packed.file_bytes > packed.metadata_bytes + model.mapped_bytes
+    assert model.copied_bytes == {}
+    warm = model.metadata_bytes / 1e6 + model.mapped_bytes / 1e7
+    assert seen.cold_bytes == 0 and seen.speed.load_s == pytest.approx(warm)
+    elsewhere = outlook(packed, find("Core i9-14900K"))
+    assert elsewhere.cold_bytes == packed.file_bytes
 
 
 def test_every_matrix_is_priced_once() -> None:
@@ -223,22 +244,24 @@ def test_pages_that_were_touched_are_there() -> None:
     assert (process_bytes() or 0) > 10_000_000
 
 
-def test_rows_of_a_table_bring_their_pages() -> None:
-    page = mmap.PAGESIZE
-    table = (10 * page, 110 * page)
-    rows = np.array([0, 0, 1, 5])
-    assert looked_up_bytes(table, page, rows, file_backed=False) == 3 * page
-    assert looked_up_bytes(table, page // 4, rows, file_backed=False) == 2 * page
-    assert looked_up_bytes((0, 100 * page), page, np.arange(100), file_backed=True) == 100 * page
-
-
 @pytest.mark.skipif(not LINUX, reason="only Linux tells which pages are there")
-def test_a_file_just_written_is_cached(tmp_path: Path) -> None:
-    path = tmp_path / "data"
+def test_rows_that_lie_apart_are_ranges_of_their_own() -> None:
+    table = np.zeros((8, 1000), np.float32)
+    assert ranges_of([table]) == [(table.ctypes.data, table.ctypes.data + table.nbytes)]
+    first, second = ranges_of([table[1:3, :10]])
+    assert first == (table.ctypes.data + 4000, table.ctypes.data + 4040)
+    assert second[0] == first[0] + 4000
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux tells what is cached")
+def test_a_file_just_written_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, empty = tmp_path / "data", tmp_path / "empty"
     path.write_bytes(bytes(1_000_001))
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        assert cached_bytes(mapped) == 1_000_001
-    assert cached_bytes(b"") == 0
+    empty.write_bytes(b"")
+    assert cold_bytes([path, empty]) == 0
+    assert touch_bytes_per_s(path, 2) is None  # too little to time
+    monkeypatch.setattr(residency, "SAMPLE_BYTES", 1 << 16)
+    assert 1e6 < (touch_bytes_per_s(path, 2) or 0) < 1e15
 
 
 # --- the page's shortcut ---

@@ -26,7 +26,7 @@ from ingle.ops.protocol import run_model
 from ingle.plan.anatomy import Anatomy, Census, anatomy, kv_bytes
 from ingle.plan.catalog import KNOWN
 from ingle.plan.kv import CHUNK_TOKENS
-from ingle.plan.memory import CATEGORIES, largest_context, plan_memory
+from ingle.plan.memory import CATEGORIES, largest_context, most_sequences, plan_memory
 from ingle.plan.recipe import Recipe
 from ingle.plan.subject import open_subject, payload_bytes
 from ingle.runtime import engine
@@ -142,12 +142,21 @@ def test_gpt_oss_as_ollama_runs_it() -> None:
     assert 13e9 < on_gpu < 14e9
 
 
+@pytest.mark.parametrize("limit", [1_000_000, 13_000_000_000, 14_000_000_000, 16_000_000_000])
+def test_one_sequence_more_would_not_fit(limit: int) -> None:
+    model = known("gpt-oss:20b")
+    most = most_sequences(model, 8192, limit, 1000)
+    assert not most or plan_memory(model, 8192, most).total_bytes <= limit
+    assert plan_memory(model, 8192, most + 1).total_bytes > limit
+    assert most_sequences(model, 8192, 1 << 50) == 64
+
+
 # --- what the engine allocates ---
 
 CONTEXT = 700
 
 
-def allocated(model: Decoder, backend: CpuBackend, context: int) -> dict[str, int]:
+def allocated(model: Decoder, backend: CpuBackend, context: int, mapped: bool) -> dict[str, int]:
     """Bytes by category of a model that has run, as its owners state them."""
     pool = KvPool(KvLayout(model.attention_shapes), context, engine.CHUNK_TOKENS)
     limit = min(context, model.max_position_embeddings)
@@ -163,7 +172,7 @@ def allocated(model: Decoder, backend: CpuBackend, context: int) -> dict[str, in
     assert logits.base is not None
     rows = -(-model.vocab_size // 16) * 16 * 4
     return {
-        **census.bytes_by_category(),
+        **census.bytes_in_memory(mapped),
         **kv,
         "activations": tape.scratch_bytes + rows,
         "prefix_snapshots": 0,
@@ -171,11 +180,11 @@ def allocated(model: Decoder, backend: CpuBackend, context: int) -> dict[str, in
 
 
 def check_plan(path: Path, context: int) -> None:
-    backend = CpuBackend(threads=1)
+    backend = CpuBackend()
     model = load_model(open_container(path), backend, context)
     planned = plan_memory(anatomy(open_subject(str(path))), context).categories
     assert tuple(planned) == CATEGORIES
-    real = allocated(model, backend, context)
+    real = allocated(model, backend, context, open_subject(str(path)).mapped)
     assert {name: planned[name] for name in real} == real
 
 

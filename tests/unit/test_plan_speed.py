@@ -137,11 +137,10 @@ def test_the_hardware_table_is_whole() -> None:
 
 
 def test_sources_say_what_was_looked_up() -> None:
-    """Of each maker at least one machine's figures were seen elsewhere; the others say they were
-    not."""
-    for name in ("RTX 4090", "H100", "MI300X", "Arc A770", "M4 Max"):
-        assert "; seen of it: " in find(name).source
-    assert all("seen of it" in m.source or "not looked up" in m.source for m in machines().values())
+    """Every machine names its maker's page and what was seen of its figures elsewhere."""
+    for machine in machines().values():
+        said, _, seen = machine.source.partition("; seen: ")
+        assert len(said) > 10 and len(seen) > 20, machine.name
 
 
 @pytest.mark.parametrize(

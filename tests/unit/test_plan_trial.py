@@ -63,16 +63,6 @@ def test_the_program_counts_as_it_was_before_the_model(tmp_path: Path) -> None:
     assert runtime.measured - runtime.planned == more
 
 
-def test_only_what_a_run_touches_is_compared(tmp_path: Path) -> None:
-    """A mapped table is there as far as its rows were read."""
-    first = seen(tmp_path)
-    ran = trial(first, 1.0)
-    touched = {**ran.categories, "embeddings": 1_000_000}
-    partly = replace(ran, categories=touched, reached={"embeddings": 1_000_000})
-    (row,) = (row for row in compared(first, partly) if row.name == "embeddings")
-    assert (row.planned, row.measured) == (1_000_000, 1_000_000)
-
-
 def test_corrections_add_up(tmp_path: Path) -> None:
     first = seen(tmp_path)
     once = corrected(Corrections(), first, trial(first, 2.0))

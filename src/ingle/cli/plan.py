@@ -35,6 +35,7 @@ _LABELS = {
 }
 _BAR = 28  # columns
 _SHOWN_MACHINES = 8
+_WIDTH = 80  # columns
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def _title(seen: Outlook) -> Iterator[Text]:
         (_short(model.name, 34), "bold"),
         f"  {model.recipe}, {memory.context_tokens:,} tokens of context{sequences}",
     )
-    yield Text(f"on {seen.machine.name} ({_short(seen.machine.source, 60)})", style="dim")
+    name = seen.machine.name
+    yield Text(f"on {name} ({_short(seen.machine.source, _WIDTH - len(name) - 5)})", style="dim")
 
 
 def _categories(seen: Outlook) -> Iterator[Text]:
@@ -160,10 +162,18 @@ def _speed(seen: Outlook) -> Iterator[Text]:
         ("answer", f"{_rate(speed.decode_tokens_per_s)}, limited by {speed.limited_by}"),
         ("prompt", f"{_rate(speed.prefill_tokens_per_s)}"),
         ("first token", f"after {_seconds(speed.ttft_s)}, of {speed.prompt_tokens} prompt tokens"),
-        ("loading", f"{_seconds(speed.load_s)} for {as_size(seen.model.file_bytes)}"),
+        ("loading", f"{_seconds(speed.load_s)} for {_size_and_place(seen)}"),
     )
     for label, text in rows:
         yield Text.assemble((f"{label:<13}", "dim"), text)
+
+
+def _size_and_place(seen: Outlook) -> str:
+    size = as_size(seen.model.file_bytes)
+    if seen.cold_bytes >= seen.model.file_bytes:
+        return size
+    place = f"{as_size(seen.cold_bytes)} from the disk" if seen.cold_bytes else "in memory already"
+    return f"{size}, {place}"
 
 
 def _best(subject: Subject, seen: Outlook) -> Iterator[Text]:

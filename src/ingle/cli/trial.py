@@ -12,8 +12,8 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from statistics import median
@@ -25,14 +25,14 @@ from rich.console import Console
 from rich.text import Text
 
 from ingle.backends.cpu import CpuBackend
+from ingle.backends.cpu.cores import usable_cores
 from ingle.backends.cpu.weight import CpuMatrix, CpuVector
 from ingle.errors import IngleError, UnsupportedError
 from ingle.formats import open_container
-from ingle.formats.mapping import FileMap
 from ingle.hub.progress import as_size
 from ingle.models import load_model
 from ingle.models.decoder import Decoder
-from ingle.numerics.tiles import TILE_ROWS, num_tiles
+from ingle.numerics.tiles import num_tiles
 from ingle.ops import Batch, KvLayout, Weight
 from ingle.ops.protocol import run_model
 from ingle.plan.anatomy import Anatomy, Census
@@ -40,14 +40,15 @@ from ingle.plan.forecast import Outlook, outlook
 from ingle.plan.kernels import Kernels, as_object, from_object
 from ingle.plan.local import machine_of
 from ingle.plan.probe import INNER
-from ingle.plan.rates import Corrections, Rates, add_rates, read_rates, write_corrections
+from ingle.plan.rates import Corrections, add_rates, read_rates, write_corrections
 from ingle.plan.residency import (
     Range,
-    cached_bytes,
-    looked_up_bytes,
+    cold_bytes,
+    disk_bytes_per_s,
     process_bytes,
     ranges_of,
     resident_bytes,
+    touch_bytes_per_s,
 )
 from ingle.plan.subject import Subject
 from ingle.plan.tape import TileBackend, idle_bytes
@@ -69,7 +70,7 @@ def check(subject: Subject, seen: Outlook, folder: Path, as_json: bool) -> None:
     if subject.path is None:
         rule = f"a plan is checked by running a file, but got the name {subject.name}"
         raise UnsupportedError("--check", rule, "name a file; `ingle synth` makes one of any size")
-    if seen.machine.name != "this machine" or seen.memory.batch != 1:
+    if not seen.machine.here or seen.memory.batch != 1:
         rule = "a check runs here, one sequence at a time, but got another machine or batch"
         raise UnsupportedError("--check", rule, "leave out --gpu, --vram and --batch")
     if not seen.fits:
@@ -78,28 +79,42 @@ def check(subject: Subject, seen: Outlook, folder: Path, as_json: bool) -> None:
     context = min(seen.memory.context_tokens, _PROMPT_TOKENS + _ANSWER_TOKENS)
     wanted = _Wanted.of(subject, seen.model)
     measured: list[Kernels] = []
+    disk = disk_bytes_per_s(subject.files[0])
     trial = run(
         subject.path,
         context,
+        subject.files,
         subject.mapped,
         wanted.idle_bytes,
         lambda: measured.append(probe(wanted)),
     )
     kernels = reduce(Kernels.best, measured)
     stored = read_rates(folder)
-    rates = Rates(
-        stored.read_bytes_per_s,
-        stored.int8_ops_per_s,
-        stored.disk_bytes_per_s,
-        kernels,
-        trial.runtime_bytes,
+    rates = replace(
+        stored,
+        disk_bytes_per_s=disk or stored.disk_bytes_per_s,
+        kernels=kernels,
+        runtime_bytes=trial.runtime_bytes,
+        header_bytes_per_s=_header_bytes_per_s(subject),
+        touch_bytes_per_s=touch_bytes_per_s(subject.files[0], usable_cores()),
     )
     plan = outlook(subject, machine_of(rates, seen.machine.memory_bytes), context)
     rows = list(compared(plan, trial))
     known = kernels if stored.kernels is None else _together(stored.kernels, kernels)
-    add_rates(folder, {"kernel_rates": as_object(known), "runtime_bytes": trial.runtime_bytes})
+    numbers = ("runtime_bytes", "header_bytes_per_s", "touch_bytes_per_s")
+    found = {name: getattr(rates, name) for name in numbers}
+    found["disk_read_bytes_per_s"] = rates.disk_bytes_per_s
+    add_rates(folder, {"kernel_rates": as_object(known), **found})
     write_corrections(folder, corrected(Corrections(), plan, trial))
     _show(rows, context, as_json)
+
+
+def _header_bytes_per_s(subject: Subject) -> float | None:
+    """Of reading once more through what the run has read through."""
+    assert subject.path is not None
+    begun = perf_counter()
+    open_container(subject.path)
+    return subject.metadata_bytes / (perf_counter() - begun) or None
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,7 @@ class _Wanted:
 
     @classmethod
     def of(cls, subject: Subject, model: Anatomy) -> _Wanted:
-        shape = load_model(subject.container, TileBackend(), 64)
+        shape = load_model(subject.container, TileBackend(subject.mapped), 64)
         config = shape.config
         inner = getattr(config, "moe_intermediate_size", 0) if model.num_local_experts else 0
         inner = inner or getattr(config, "intermediate_size", 0) or INNER
@@ -150,13 +165,11 @@ class _Loaded:
     model: Decoder
     pool: KvPool
     draw: random.Random
-    ids: list[int] = field(default_factory=list)
     logits: NDArray[np.float32] | None = None
 
     def step(self, sequence: KvSequence, start: int, count: int) -> float:
         """Seconds of `count` tokens from position `start`."""
         ids = [self.draw.randrange(self.model.vocab_size) for _ in range(count)]
-        self.ids.extend(ids)
         batch = Batch.chunk(ids, start, self.pool, sequence, [count - 1])
         begun = perf_counter()
         self.logits = self.backend.forward(self.model, batch)
@@ -166,21 +179,20 @@ class _Loaded:
 def run(
     path: Path,
     context_tokens: int,
+    files: Iterable[Path] = (),
     mapped: bool = False,
     idle_bytes: int = 0,
     between: Callable[[], None] = lambda: None,
 ) -> Trial:
     """Load the model, run a prompt and an answer of random ids; what that took. idle_bytes: of the
-    activations' memory, what such steps do not touch. between: called after each round."""
-    begun = perf_counter()
-    open_container(path)
-    header_s = perf_counter() - begun
-    gc.collect()
+    activations' memory, what such steps do not touch. files: all that `path` stands for. mapped:
+    they are mapped, not copied. between: called after each round."""
     backend = CpuBackend()
+    cold = cold_bytes(files)
+    gc.collect()
     runtime_bytes = process_bytes()
     started = perf_counter()
     container = open_container(path)
-    cold = sum(_cold_bytes(file) for file in container.files)
     model = load_model(container, backend, context_tokens)
     container.release()  # pages of the file that were copied into kernel layout
     pool = KvPool(KvLayout(model.attention_shapes), context_tokens, CHUNK_TOKENS)
@@ -188,43 +200,38 @@ def run(
     loaded, sequence = _Loaded(backend, model, pool, random.Random(_SEED)), KvSequence(pool)
     answer = max(1, min(_ANSWER_TOKENS, context_tokens // 2))
     prompt = max(1, min(_PROMPT_TOKENS, context_tokens - answer))
-    loaded.step(sequence, 0, prompt)
-    prompts, tokens = [], []
+    first_s = loaded.step(sequence, 0, prompt)
+    prompts, tokens, memory_bytes, touched = [], [], None, None
     for _ in range(_ROUNDS):
         prompts.append(median(loaded.step(sequence, 0, prompt) for _ in range(_PROMPTS)))
         tokens.append(median(loaded.step(sequence, prompt + i, 1) for i in range(answer)))
+        if touched is None:  # before a probe's memory drives pages of a map out
+            memory_bytes = process_bytes()
+            touched = _touched(loaded, mapped, idle_bytes)
         between()
-    memory_bytes = process_bytes()
-    census = Census()
-    run_model(model, census)
+    if mapped:
+        load_s += max(0.0, first_s - min(prompts))  # mapped pages came with the first prompt
     return Trial(
         load_s,
-        0 if mapped else cold,
+        cold,
         prompt,
         min(prompts),
         answer,
         min(tokens),
-        _touched(loaded, census, idle_bytes),
+        touched or {},
         memory_bytes,
         runtime_bytes,
-        _reached(loaded, census) if mapped else {},
-        header_s,
         idle_bytes,
     )
 
 
-def _cold_bytes(file: Path) -> int:
-    """Of a file, what is not in memory already."""
-    opened = FileMap(file)
-    cached = cached_bytes(opened.buffer)
-    return opened.size - (opened.size if cached is None else cached)
-
-
-def _touched(loaded: _Loaded, census: Census, idle_bytes: int) -> dict[str, int]:
+def _touched(loaded: _Loaded, mapped: bool, idle_bytes: int) -> dict[str, int]:
     """Bytes by category: pages that are there, else what their owners state."""
-    found = census.bytes_by_category()
+    census = Census()
+    run_model(loaded.model, census)
+    found = census.bytes_in_memory(mapped)
     places: dict[str, list[Range]] = {name: [] for name in found}
-    for category, weight in census.handles():
+    for category, weight in census.handles(mapped):
         places[category] += _ranges(weight)
     pool = loaded.pool
     for name in ("kv_full", "kv_sliding"):
@@ -236,10 +243,18 @@ def _touched(loaded: _Loaded, census: Census, idle_bytes: int) -> dict[str, int]
     for name, ranges in places.items():
         there = resident_bytes(ranges)
         found[name] = found[name] if there is None else there
+    return found | {"activations": _activations(loaded, idle_bytes)}
+
+
+def _activations(loaded: _Loaded, idle_bytes: int) -> int:
+    """Of scratch and of the last logits."""
     logits = loaded.logits.base if loaded.logits is not None else None
     logits_bytes = logits.nbytes if isinstance(logits, np.ndarray) else 0
-    scratch_bytes = loaded.backend.scratch_bytes(loaded.model) - idle_bytes
-    return found | {"activations": scratch_bytes + logits_bytes}
+    scratch = loaded.backend.scratch_places(loaded.model)
+    there = resident_bytes((place, place + size) for place, size in scratch)
+    if there is None:
+        there = loaded.backend.scratch_bytes(loaded.model) - idle_bytes
+    return there + logits_bytes
 
 
 def _ranges(weight: Weight) -> list[Range]:
@@ -252,19 +267,6 @@ def _ranges(weight: Weight) -> list[Range]:
     return [(start, start + size) for start in starts]
 
 
-def _reached(loaded: _Loaded, census: Census) -> dict[str, int]:
-    """Of tables in a file's map, what looking up the run's tokens brings into memory."""
-    looked_up = census.looked_up()
-    total = census.bytes_by_category()["embeddings"]
-    for table in looked_up:
-        assert isinstance(table, CpuMatrix)
-        rows = loaded.ids if table is census.table else range(loaded.pool.context_tokens)
-        tiles = np.asarray(rows, np.int64) // TILE_ROWS
-        (span,) = _ranges(table)
-        total += looked_up_bytes(span, table.tiles.tile_stride, tiles, True) - table.meta.nbytes
-    return {"embeddings": total}
-
-
 def _show(rows: list[Row], context_tokens: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps([vars(row) | {"error": row.error} for row in rows], allow_nan=False))
@@ -275,10 +277,10 @@ def _show(rows: list[Row], context_tokens: int, as_json: bool) -> None:
 
 
 def _page(rows: list[Row], context_tokens: int) -> Iterator[Text]:
-    yield Text(f"{'':<20}{'planned':>16}{'measured':>16}{'off by':>10}", style="dim")
+    yield Text(f"{'':<18}{'planned':>18}{'measured':>18}{'off by':>10}", style="dim")
     for row in rows:
         shown = (_shown(row.planned, row.unit), _shown(row.measured, row.unit))
-        yield Text(f"{row.name:<20}{shown[0]:>16}{shown[1]:>16}{row.error:>+10.1%}")
+        yield Text(f"{row.name:<18}{shown[0]:>18}{shown[1]:>18}{row.error:>+10.1%}")
     yield Text(f"of a run over {context_tokens:,} tokens of context, touched pages", style="dim")
     yield Text("speeds of the next plan are corrected by what was measured", style="dim")
 

@@ -41,6 +41,11 @@ class StringArray(Sequence[str]):
     def __len__(self) -> int:
         return len(self._heads) - 1
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory: a place for each string, which stays in the file."""
+        return self._heads.nbytes
+
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload

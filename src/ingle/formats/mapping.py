@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+import weakref
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +30,7 @@ def quoted(name: str | bytes, limit: int = 80) -> str:
 
 
 class FileMap:
-    """One file, mapped read-only.
+    """One file, mapped read-only. descriptor: of the same file, open as long as this object is.
 
     Raises IngleError when the path is missing, unreadable, or not a regular file, so that a pipe or
     a device can neither block nor feed endless data.
@@ -37,17 +38,14 @@ class FileMap:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.buffer: mmap.mmap | bytes
+        self.buffer: mmap.mmap | memoryview | bytes = b""
         self.size = 0
         try:
-            descriptor = _open_regular(path)
-            try:
-                self.size = os.fstat(descriptor).st_size
-                self.buffer = (
-                    mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if self.size else b""
-                )
-            finally:
-                os.close(descriptor)
+            self.descriptor = _open_regular(path)
+            weakref.finalize(self, os.close, self.descriptor)
+            self.size = os.fstat(self.descriptor).st_size
+            if self.size:
+                self.buffer = mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise IngleError(_printable(path), f"file must be readable, but got {reason}") from None

@@ -74,6 +74,11 @@ class SafetensorsFile:
         data = self._maps[entry.path].slice(entry.offset, entry.nbytes)
         return data.reshape(*entry.shape[:-1], entry.row_bytes)
 
+    def place(self, name: str) -> tuple[FileMap, int]:
+        """The file that a tensor of the model lies in, and the byte of it that it begins at."""
+        entry = self.tensors[name]
+        return self._maps[entry.path], entry.offset
+
 
 def _open_file(path: Path) -> tuple[FileMap, SafetensorsHeader]:
     file = FileMap(path)

@@ -6,6 +6,7 @@ architecture; each file beside it names the roles it wants.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,8 @@ _WEIGHT = (".weight", "", ".scale")  # OpenAI calls the gain of a norm its scale
 class Tensor:
     """A tensor as stored; bytes are taken from the file when they are looked at.
 
-    tiles: the kernel layout of a packed file, as long as nothing is rearranged.
+    tiles: the kernel layout of a packed file, as long as nothing is rearranged. stays: its bytes
+    run from where they lie, so that a view of them costs no memory.
     """
 
     where: str
@@ -42,6 +44,7 @@ class Tensor:
     format: str
     load: Callable[[], Bytes]
     tiles: PackedTiles | None = None
+    stays: bool = False
 
     @cached_property
     def data(self) -> Bytes:
@@ -159,11 +162,14 @@ class Section:
             rule = f"must have shape {shape}, but got {info.shape}"
             raise FileFormatError(where, f"tensor {quoted(info.name)} {rule}")
         self.checkpoint.unused.discard(info.name)
+        stays = isinstance(container, PackedFile)
         tiles = container.tiles(info.name) if isinstance(container, PackedFile) else None
         stored = (*shape[:-1], info.row_bytes)
-        return Tensor(
-            where, info.name, info.format, lambda: container.read(info.name).reshape(stored), tiles
-        )
+
+        def load() -> Bytes:
+            return container.read(info.name).reshape(stored)
+
+        return Tensor(where, info.name, info.format, load, tiles, stays)
 
     def length(self, role: str) -> int:
         """Rows of a matrix."""
@@ -249,8 +255,10 @@ class Section:
     def values(
         self, role: str, shape: tuple[int, ...], kind: Sequence[str] = _WEIGHT
     ) -> tuple[str, Floats]:
-        """A tensor's name and its numbers, float32 of that shape."""
+        """A tensor's name and its numbers, float32 of that shape, each row in one piece."""
         tensor = self.stored(role, shape, kind)
+        if tensor.stays and tensor.format == "F32" and sys.byteorder == "little":
+            return tensor.name, np.require(tensor.data.view(np.float32), requirements="A")
         return tensor.name, np.ascontiguousarray(decode(tensor.fmt, tensor.data), np.float32)
 
     def biases(self, role: str, shape: tuple[int, ...]) -> tuple[str, Floats]:

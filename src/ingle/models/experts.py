@@ -84,7 +84,8 @@ def make_experts(
     if bias is None:
         return Experts(weight)
     name, values = bias
-    return Experts(weight, backend.vector(name, np.ascontiguousarray(values)))
+    rows = values if values.strides[-1] == values.itemsize else np.ascontiguousarray(values)
+    return Experts(weight, backend.vector(name, rows))
 
 
 def _stored_rows(count: int, rows: slice) -> int:

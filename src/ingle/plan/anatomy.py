@@ -22,11 +22,12 @@ from ingle.ops import (
     Ops,
     RopeTable,
     Rotation,
+    ScannedHead,
     Weight,
     kv_dtype,
 )
 from ingle.ops.count import CountingBackend, count
-from ingle.ops.protocol import run_model
+from ingle.ops.protocol import RESCORED, SCANNED_ROWS, run_model
 from ingle.plan.kernels import EXPERTS
 from ingle.plan.kv import group_bytes, token_values
 from ingle.plan.subject import Subject
@@ -70,7 +71,8 @@ class Anatomy:
     per token. layer_flops: of a token through all layers' matrices; head_flops: to its logits.
     scratch_bytes: activations of a chunk. logits_bytes: of a token. rope_bytes: tables per
     position of context. runtime_bytes: program, libraries. header_bytes: of the file, vocabulary
-    and all, that stay in memory.
+    and all, that stay in memory. metadata_bytes: of it that loading reads through. mapped_bytes: of
+    weights that are not copied, and come into memory when they are touched.
     kv_value_bytes: of a number in the cache. file_bytes: on disk.
     """
 
@@ -92,6 +94,8 @@ class Anatomy:
     rope_bytes: int
     runtime_bytes: int
     header_bytes: int
+    metadata_bytes: int
+    mapped_bytes: int
     kv_value_bytes: int
     file_bytes: int
     max_context_tokens: int
@@ -109,7 +113,8 @@ _TABLE_BYTES = 16  # per angle: cosine and sine in float32, the angle in float64
 def anatomy(subject: Subject, gpu: bool = False, kv_type: str = USUAL_KV_TYPE) -> Anatomy:
     """Of a model on the native CPU engine, or as stored, on a GPU. kv_type: what keys and values
     are kept as on the CPU. Raises IngleError."""
-    backend = CountingBackend() if gpu else TileBackend()
+    mapped = subject.mapped and not gpu
+    backend = CountingBackend() if gpu else TileBackend(mapped)
     model = load_model(subject.container, backend, _SHORT_CONTEXT)
     census = Census()
     run_model(model, census)
@@ -117,13 +122,13 @@ def anatomy(subject: Subject, gpu: bool = False, kv_type: str = USUAL_KV_TYPE) -
     table = census.table
     head_flops = 2 * model.vocab_size * model.config.hidden_size
     config = model.config
-    weights = census.bytes_by_category()
+    weights = census.bytes_in_memory(mapped)
     return Anatomy(
         name=subject.name,
         recipe=str(subject.recipe or "as stored"),
         weights=weights,
         matrices=census.matrices(),
-        copied_bytes={} if gpu or subject.mapped else census.copied_bytes(),
+        copied_bytes={} if gpu or mapped else census.copied_bytes(),
         attention=_attention(model),
         experts_bytes=weights["experts_resident"],
         num_local_experts=getattr(config, "num_local_experts", 0),
@@ -137,6 +142,8 @@ def anatomy(subject: Subject, gpu: bool = False, kv_type: str = USUAL_KV_TYPE) -
         rope_bytes=census.rope_bytes(),
         runtime_bytes=GPU_RUNTIME_BYTES if gpu else CPU_RUNTIME_BYTES,
         header_bytes=subject.header_bytes,
+        metadata_bytes=subject.metadata_bytes,
+        mapped_bytes=sum(weights.values()) if mapped else 0,
         kv_value_bytes=GPU_KV_BYTES if gpu else kv_dtype(kv_type).itemsize,
         file_bytes=subject.file_bytes,
         max_context_tokens=model.max_position_embeddings,
@@ -188,6 +195,7 @@ class Census(Ops[None]):
         self._matrices: dict[tuple[str, bool], tuple[int, int]] = {}
         self._ropes: dict[int, RopeTable] = {}
         self._head: Weight | None = None
+        self._passed_over = 0  # bytes of it
         self.table: Weight
         self._tables: list[Weight] = []
 
@@ -244,10 +252,16 @@ class Census(Ops[None]):
         self._multiply(moe.router.weight)
 
     def logits(self, x: None, norm: Norm, head: Linear) -> None:
-        """The last norm and the output matrix."""
+        """The last norm and the output matrix; of one that is scanned, the scan and a few rows."""
         self._head = head.weight
         self._add("head", *_of(norm, head))
-        self._multiply(head.weight, once=True)
+        if isinstance(head, ScannedHead) and head.scan is not None:
+            self._add("head", head.scan)
+            self._multiply(head.scan, once=True)
+            read = self._multiply(head.weight, once=True, rows=RESCORED * SCANNED_ROWS)
+            self._passed_over = head.weight.meta.nbytes - read
+        else:
+            self._multiply(head.weight, once=True)
 
     def bytes_by_category(self) -> dict[str, int]:
         """Bytes of handles; a tied output matrix is an embedding."""
@@ -256,13 +270,22 @@ class Census(Ops[None]):
             totals[category] += weight.meta.nbytes
         return totals
 
+    def bytes_in_memory(self, mapped: bool) -> dict[str, int]:
+        """Of them, what is in memory: tables that are only looked up in stay in a packed file."""
+        totals = self.bytes_by_category()
+        if mapped:
+            totals["embeddings"] -= sum(table.meta.nbytes for table in self.looked_up())
+        return totals
+
     def dense_read_bytes(self) -> int:
-        """Of what every step reads: all but experts and tables that are only looked up in."""
-        return sum(
+        """Of what every step reads: all but experts, tables that are only looked up in, and the
+        rows of a scanned output matrix that are not looked at again."""
+        whole = sum(
             weight.meta.nbytes
             for category, weight in self._weights.values()
             if category in ("attention", "mlp", "head") or weight is self._head
         )
+        return whole - self._passed_over
 
     def rope_bytes(self) -> int:
         """Of all tables, per position."""
@@ -289,17 +312,26 @@ class Census(Ops[None]):
         first, unless it is the output matrix too."""
         return [table for table in self._tables if table is not self._head]
 
-    def handles(self) -> Iterator[tuple[str, Weight]]:
-        """Every handle once, with its category."""
-        yield from self._weights.values()
+    def handles(self, mapped: bool = False) -> Iterator[tuple[str, Weight]]:
+        """Every handle once, with its category; mapped: but those that stay in a packed file."""
+        left = {id(table) for table in self.looked_up()} if mapped else set()
+        yield from (pair for pair in self._weights.values() if id(pair[1]) not in left)
 
-    def _multiply(self, *weights: Weight, active: int = 1, once: bool = False) -> None:
-        """active: matrices of a stack that a token goes through."""
+    def _multiply(
+        self, *weights: Weight, active: int = 1, once: bool = False, rows: int | None = None
+    ) -> int:
+        """active: matrices of a stack that a token goes through. rows: of each, if not all. Bytes
+        of them."""
+        total = 0
         for weight in weights:
-            rows, columns = weight.meta.shape[-2:]
+            stored, columns = weight.meta.shape[-2:]
+            used = stored if rows is None else min(rows, stored)
             key = (_kernel(weight), once)
             nbytes, flops = self._matrices.get(key, (0, 0))
-            self._matrices[key] = (nbytes + weight.meta.nbytes, flops + 2 * active * rows * columns)
+            read = weight.meta.nbytes * used // stored
+            self._matrices[key] = (nbytes + read, flops + 2 * active * used * columns)
+            total += read
+        return total
 
     def _add(self, category: str, *weights: Weight | None) -> None:
         for weight in weights:

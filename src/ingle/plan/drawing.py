@@ -50,7 +50,7 @@ def _parts(facts: Facts) -> Iterator[str]:
     yield _line(bottom + 10, 66)
     yield from _box(42, norm, "norm")
     yield _line(42, 34)
-    yield from _box(10, f"output matrix, {facts.vocab_size:,} logits", "head")
+    yield from _box(10, f"output, {facts.vocab_size:,} logits", "head")
 
 
 def _sum_y(bottom: int, lines: list[str]) -> int:
@@ -69,7 +69,7 @@ def _half(bottom: int, norm: str, lines: list[str], kind: str, sandwich: bool) -
     y = _sum_y(bottom, lines)
     yield _line(top, y + 8)
     if sandwich:
-        yield _text(_MIDDLE + 14, y + 5, f"{norm} of output")
+        yield _text(_MIDDLE + 14, y + 5, f"after {norm}")
     yield f'<circle cx="{_MIDDLE}" cy="{y}" r="8"/>'
     yield _text(_MIDDLE, y + 4, "+", "middle")
     yield f'<path d="M{_MIDDLE} {bottom} H40 V{y} H{_MIDDLE - 8}" opacity="0.7"/>'

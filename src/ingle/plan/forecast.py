@@ -14,6 +14,7 @@ from ingle.errors import IngleError
 from ingle.plan.anatomy import Anatomy, anatomy
 from ingle.plan.hardware import Machine, machines
 from ingle.plan.memory import MemoryPlan, largest_context, plan_memory
+from ingle.plan.residency import cold_bytes
 from ingle.plan.speed import Speed, forecast
 from ingle.plan.subject import Subject, open_subject
 
@@ -27,12 +28,14 @@ QUANTS = ("BF16", "Q8_0", "Q4_1", "Q4_0")
 
 @dataclass(frozen=True)
 class Outlook:
-    """A model on a machine, with so many sequences of so much context."""
+    """A model on a machine, with so many sequences of so much context. cold_bytes: of its file, as
+    far as they are not in this machine's memory already."""
 
     model: Anatomy
     machine: Machine
     memory: MemoryPlan
     speed: Speed
+    cold_bytes: int
 
     @property
     def fits(self) -> bool:
@@ -59,16 +62,24 @@ def outlook(
 ) -> Outlook:
     """context_tokens: default 4096 or the model's limit, whichever is less. Raises IngleError."""
     model = anatomy(subject, machine.gpu)
-    return _outlook(model, machine, context_tokens, batch)
+    cold = cold_bytes(subject.files) if subject.files and machine.here else subject.file_bytes
+    return _outlook(model, machine, context_tokens, batch, cold)
 
 
-def _outlook(model: Anatomy, machine: Machine, context_tokens: int | None, batch: int) -> Outlook:
+def _outlook(
+    model: Anatomy,
+    machine: Machine,
+    context_tokens: int | None,
+    batch: int,
+    cold: int | None = None,
+) -> Outlook:
     if machine.runtime_bytes:
         model = replace(model, runtime_bytes=machine.runtime_bytes)
     context = min(DEFAULT_CONTEXT, model.max_context_tokens)
     context = context if context_tokens is None else context_tokens
     memory = plan_memory(model, context, batch)
-    return Outlook(model, machine, memory, forecast(model, machine, context, batch))
+    cold = model.file_bytes if cold is None else cold
+    return Outlook(model, machine, memory, forecast(model, machine, context, batch, cold), cold)
 
 
 def quants(subject: Subject) -> tuple[str, ...]:
@@ -140,6 +151,7 @@ def as_object(seen: Outlook) -> dict[str, Any]:
         "limit_bytes": machine.memory_bytes,
         "fits": seen.fits,
         "file_bytes": seen.model.file_bytes,
+        "cold_bytes": seen.cold_bytes,
         "load_s": speed.load_s,
         "ttft_s": speed.ttft_s,
         "prompt_tokens": speed.prompt_tokens,

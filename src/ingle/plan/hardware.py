@@ -18,6 +18,8 @@ from ingle.plan.kernels import Kernels
 
 _GIB = 1 << 30
 _DISK_BYTES_PER_S = 3e9  # a usual NVMe drive; the table has none of its own
+HERE = "this machine"
+HEADER_BYTES_PER_S, TOUCH_BYTES_PER_S = 200e6, 10e9  # where nobody has measured
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Machine:
     layer_overhead_s: of each layer of each step, whatever its size. chunk_tokens: of a prompt that
     run at once. kind: gpu, apple, cpu. source: of the figures. kernels: what was measured instead
     of peaks and their shares; the shares are then corrections. runtime_bytes: of the program before
-    any model, 0 where that was not measured.
+    any model, 0 where that was not measured. header_bytes_per_s: of reading through a vocabulary;
+    touch_bytes_per_s: of a file that is in memory, while its pages are mapped.
     """
 
     name: str
@@ -46,6 +49,13 @@ class Machine:
     source: str
     kernels: Kernels | None = None
     runtime_bytes: int = 0
+    header_bytes_per_s: float = HEADER_BYTES_PER_S
+    touch_bytes_per_s: float = TOUCH_BYTES_PER_S
+
+    @property
+    def here(self) -> bool:
+        """Whether it is the computer that this runs on."""
+        return self.name == HERE
 
     @property
     def gpu(self) -> bool:
@@ -97,12 +107,8 @@ def _machine(entry: Mapping[str, str | float]) -> Machine:
         prefill_efficiency=habits.prefill_efficiency,
         layer_overhead_s=habits.layer_overhead_s,
         chunk_tokens=habits.chunk_tokens,
-        source=f"{entry['source']}; {_seen(str(entry['checked']))}",
+        source=f"{entry['source']}; seen: {entry['checked']}",
     )
-
-
-def _seen(checked: str) -> str:
-    return f"seen of it: {checked}" if checked else "not looked up"
 
 
 def find(name: str) -> Machine:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ingle.backends.cpu.backend import choose_kernels
 from ingle.backends.cpu.cores import usable_cores
-from ingle.plan.hardware import HABITS, Machine
+from ingle.plan.hardware import HABITS, HEADER_BYTES_PER_S, HERE, TOUCH_BYTES_PER_S, Machine
 from ingle.plan.limits import memory_limit
 from ingle.plan.rates import Corrections, Rates, read_corrections, read_rates
 
@@ -37,7 +37,7 @@ def machine_of(rates: Rates, memory_bytes: int | None = None) -> Machine:
     limit = memory_limit()
     measured = rates.read_bytes_per_s or rates.kernels
     return Machine(
-        name="this machine",
+        name=HERE,
         kind="cpu",
         memory_bytes=memory_bytes or limit.nbytes or _NO_LIMIT,
         read_bytes_per_s=rates.read_bytes_per_s
@@ -51,6 +51,8 @@ def machine_of(rates: Rates, memory_bytes: int | None = None) -> Machine:
         source="measured" if measured else f"assumed from {cores} cores",
         kernels=rates.kernels,
         runtime_bytes=round(rates.runtime_bytes or 0),
+        header_bytes_per_s=rates.header_bytes_per_s or HEADER_BYTES_PER_S,
+        touch_bytes_per_s=rates.touch_bytes_per_s or TOUCH_BYTES_PER_S,
     )
 
 

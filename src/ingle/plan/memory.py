@@ -77,6 +77,15 @@ def plan_memory(model: Anatomy, context_tokens: int, batch: int = 1) -> MemoryPl
     return MemoryPlan(categories, context_tokens, batch)
 
 
+def most_sequences(model: Anatomy, context_tokens: int, limit_bytes: int, most: int = 64) -> int:
+    """Sequences of `context_tokens` each that fit at a time within a limit, at most `most`; 0: not
+    even one. IngleError as of `plan_memory`."""
+    one, two = (plan_memory(model, context_tokens, batch).total_bytes for batch in (1, 2))
+    if one > limit_bytes:
+        return 0
+    return min(most, 1 + (limit_bytes - one) // (two - one))  # each needs as much as any other
+
+
 def largest_context(model: Anatomy, limit_bytes: int, batch: int = 1) -> int:
     """Most tokens of context, a power of two or the model's own limit, within a limit; 0: none."""
     sizes = [model.max_context_tokens, *(1 << n for n in range(24, 7, -1))]

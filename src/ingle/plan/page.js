@@ -103,6 +103,10 @@ const ingle = (() => {
     return Math.max(workSeconds(machine, flops), readSeconds(machine, read)) + overhead;
   };
 
+  const loadSeconds = (model, machine) =>
+    model.file_bytes / machine.disk_bytes_per_s + model.metadata_bytes / machine.header_bytes_per_s +
+    model.mapped_bytes / machine.touch_bytes_per_s + copySeconds(model, machine);
+
   const copySeconds = (model, machine) =>
     !machine.kernels ? 0 : Object.entries(model.copied_bytes).reduce((all, [name, bytes]) => {
       const rate = kernel(machine, name).repack_bytes_per_s;
@@ -113,7 +117,7 @@ const ingle = (() => {
     const prompt = Math.min(table.prompt_tokens, context);
     const first = prefillSeconds(model, machine, prompt);
     return {
-      load_s: model.file_bytes / machine.disk_bytes_per_s + copySeconds(model, machine),
+      load_s: loadSeconds(model, machine),
       ttft_s: first,
       prefill_tokens_per_s: prompt / first,
       decode_tokens_per_s: batch / decodeSeconds(model, machine, context, batch),

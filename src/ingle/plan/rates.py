@@ -23,7 +23,8 @@ _FILE_BYTES = 1 << 20
 class Rates:
     """Of all usable cores together; None where it was not measured.
 
-    runtime_bytes: of the program's process before any model.
+    runtime_bytes: of the program's process before any model. header_bytes_per_s,
+    touch_bytes_per_s: see `Machine`.
     """
 
     read_bytes_per_s: float | None = None
@@ -31,6 +32,8 @@ class Rates:
     disk_bytes_per_s: float | None = None
     kernels: Kernels | None = None
     runtime_bytes: float | None = None
+    header_bytes_per_s: float | None = None
+    touch_bytes_per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ def read_rates(folder: Path) -> Rates:
         _positive(found.get("disk_read_bytes_per_s")),
         from_object(found.get("kernel_rates")),
         _positive(found.get("runtime_bytes")),
+        _positive(found.get("header_bytes_per_s")),
+        _positive(found.get("touch_bytes_per_s")),
     )
 
 

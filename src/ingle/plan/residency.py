@@ -1,4 +1,5 @@
-"""Owns how much of this process's memory is really there, page by page, as Linux tells it.
+"""Owns how much of this process's memory, and of files, is really there, page by page, as Linux
+tells it; and how fast a file's pages come.
 
 It does not know what lies in the memory, nor who planned it.
 """
@@ -9,17 +10,22 @@ import ctypes
 import mmap
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingle.formats.mapping import FileMap
+
 Range = tuple[int, int]  # first address, and the one after the last
 
-FAULT_BYTES = 64 << 10  # Linux maps so much of a cached file around the page that was wanted
 _PRESENT = np.uint64(1 << 63)  # of an entry of pagemap, as of a page in the cache of files
 _ENTRY_BYTES = 8
 _MOST_PAGES = 1 << 20  # of one read
+SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 32 << 20, 1 << 30  # of a file, to time how it comes
+_BLOCK_BYTES = 1 << 20
 
 
 def process_bytes() -> int | None:
@@ -52,35 +58,89 @@ def _resident(table: int, first: int, end: int) -> int:
     return total
 
 
-def looked_up_bytes(table: Range, stride: int, rows: NDArray[np.int64], file_backed: bool) -> int:
-    """Bytes of a table that are there after pieces of `stride` bytes were read, those of numbers
-    `rows`: the pages they lie in, and of a file's map the pages around them."""
-    first, end = table
-    unit = FAULT_BYTES if file_backed else mmap.PAGESIZE
-    starts = first + np.unique(rows) * stride
-    touched: set[int] = set()
-    for start in starts.tolist():
-        touched.update(range(start // unit, (start + stride - 1) // unit + 1))
-    return sum(min((at + 1) * unit, end) - max(at * unit, first) for at in touched)
-
-
 def ranges_of(arrays: Iterable[NDArray[np.generic]]) -> list[Range]:
-    """Addresses of whole arrays without gaps."""
-    return [(array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays]
+    """Addresses of arrays (n,) without gaps, or (m, n) whose rows may lie apart."""
+    found = []
+    for array in arrays:
+        rows = [array] if array.flags.c_contiguous else list(array)
+        found += [(row.ctypes.data, row.ctypes.data + row.nbytes) for row in rows]
+    return found
 
 
-def cached_bytes(mapped: mmap.mmap | bytes) -> int | None:
-    """Of a mapped file, what lies in the system's cache; None where the system does not tell."""
-    if not isinstance(mapped, mmap.mmap):
-        return len(mapped)
-    data = np.frombuffer(mapped, np.uint8)
-    pages = -(-data.nbytes // mmap.PAGESIZE)
-    states = (ctypes.c_ubyte * pages)()
+def cold_bytes(files: Iterable[Path]) -> int:
+    """Of files, what is not in the system's cache; 0 where the system does not tell."""
+    return sum(_cold(FileMap(file)) for file in files)
+
+
+def _cold(file: FileMap) -> int:
+    cached = _cached(file)
+    if cached is None:
+        return 0
+    return max(0, file.size - int(np.count_nonzero(cached)) * mmap.PAGESIZE)
+
+
+def _cached(file: FileMap) -> NDArray[np.bool_] | None:
+    """Page by page, whether it is in the cache of files."""
+    pages = -(-file.size // mmap.PAGESIZE)
+    states = np.zeros(pages, np.uint8)
     try:
         mincore = ctypes.CDLL(None, use_errno=True).mincore
     except (OSError, AttributeError, TypeError):  # Windows
         return None
-    if mincore(ctypes.c_void_p(data.ctypes.data), ctypes.c_size_t(data.nbytes), states):
+    addresses = (ctypes.c_void_p(a.ctypes.data) for a in (file.bytes, states))
+    first, out = addresses
+    if not pages or mincore(first, ctypes.c_size_t(file.size), out):
         return None
-    cached = int((np.frombuffer(bytes(states), np.uint8) & 1).sum()) * mmap.PAGESIZE
-    return min(cached, data.nbytes)
+    return (states & 1).astype(np.bool_)
+
+
+def touch_bytes_per_s(path: Path, threads: int) -> float | None:
+    """How fast a file that is in the cache is mapped, all threads touching a share of it.
+
+    None for a file of which less than SAMPLE_BYTES in one piece are there.
+    """
+    file = FileMap(path)
+    first, size = _longest(file, cached=True)
+    if size < SAMPLE_BYTES:
+        return None
+    shares = np.array_split(file.slice(first, size)[:: mmap.PAGESIZE], threads)
+    begun = perf_counter()
+    with ThreadPoolExecutor(threads) as workers:
+        for _ in workers.map(np.max, shares):
+            pass
+    return size / (perf_counter() - begun)
+
+
+def disk_bytes_per_s(path: Path) -> float | None:
+    """How fast the disk gives a piece of a file that is not in the cache; it is there afterwards.
+
+    None for a file of which less than a block in one piece is missing.
+    """
+    file = FileMap(path)
+    first, size = _longest(file, cached=False)
+    if size < _BLOCK_BYTES:
+        return None
+    buffer, done = bytearray(_BLOCK_BYTES), 0
+    begun = perf_counter()
+    with path.open("rb", buffering=0) as source:
+        source.seek(first)
+        while done < min(size, SAMPLE_BYTES) and (got := source.readinto(buffer)):
+            done += got
+    return done / (perf_counter() - begun) or None
+
+
+def _longest(file: FileMap, cached: bool) -> tuple[int, int]:
+    """First byte and length of the longest piece that is in the cache, or is not; at most
+    _MOST_SAMPLE_BYTES, and 0 where the system does not tell."""
+    there = _cached(file)
+    if there is None:
+        return 0, 0
+    wanted = (there == cached).astype(np.int8)
+    edges = np.flatnonzero(np.diff(wanted, prepend=np.int8(0), append=np.int8(0)))
+    starts, sizes = edges[::2], edges[1::2] - edges[::2]
+    if not len(starts):
+        return 0, 0
+    longest = int(sizes.argmax())
+    first = int(starts[longest]) * mmap.PAGESIZE
+    size = min(int(sizes[longest]) * mmap.PAGESIZE, file.size - first)
+    return first, min(size, _MOST_SAMPLE_BYTES)

@@ -33,13 +33,20 @@ class Speed:
     limited_by: str
 
 
-def forecast(model: Anatomy, machine: Machine, context_tokens: int, batch: int = 1) -> Speed:
-    """Speed with `batch` sequences that have filled `context_tokens`."""
+def forecast(
+    model: Anatomy,
+    machine: Machine,
+    context_tokens: int,
+    batch: int = 1,
+    cold_bytes: int | None = None,
+) -> Speed:
+    """Speed with `batch` sequences that have filled `context_tokens`. cold_bytes: of the file, what
+    is not in memory yet; None: all."""
     prompt = min(PROMPT_TOKENS, context_tokens)
     first = prefill_s(model, machine, prompt)
     reading, working = _decode_parts(model, machine, context_tokens, batch)
     return Speed(
-        load_s=load_s(model, machine, model.file_bytes),
+        load_s=load_s(model, machine, model.file_bytes if cold_bytes is None else cold_bytes),
         ttft_s=first,
         prompt_tokens=prompt,
         prefill_tokens_per_s=prompt / first,
@@ -49,8 +56,12 @@ def forecast(model: Anatomy, machine: Machine, context_tokens: int, batch: int =
 
 
 def load_s(model: Anatomy, machine: Machine, disk_bytes: int) -> float:
-    """Seconds until a model is ready, of whose file so many bytes still lie on the disk."""
+    """Seconds until a model is ready and its weights are in memory, of whose file so many bytes
+    still lie on the disk: to read those, to read through its header, to copy weights into the
+    kernel layout, or to map them page by page."""
     reading = disk_bytes / machine.disk_bytes_per_s
+    reading += model.metadata_bytes / machine.header_bytes_per_s
+    reading += model.mapped_bytes / machine.touch_bytes_per_s
     if machine.kernels is None:
         return reading
     found = ((machine.kernels.find(name), n) for name, n in model.copied_bytes.items())

@@ -20,6 +20,7 @@ from ingle.formats import GgufFile
 from ingle.formats.convert import config as gpt_oss_config
 from ingle.formats.convert import dense as dense_config
 from ingle.formats.facts import ModelFacts, open_model
+from ingle.formats.gguf_strings import StringArray
 from ingle.formats.mapping import Bytes
 from ingle.formats.packed import PackedFile
 from ingle.formats.safetensors import SafetensorsFile
@@ -42,10 +43,12 @@ _SMALL = ("ffn_gate_inp.weight", "position_embd.weight")  # never quantized
 @dataclass(frozen=True)
 class Subject:
     """name: in a person's words. container: opens without data. file_bytes: on disk, headers too.
-    mapped: runs from the file's map, so that loading copies vectors alone. header_bytes: of the
-    file's header that stay in memory.
+    mapped: runs from the file's map, so that loading copies nothing. header_bytes: that stay in
+    memory of the file's header, and to find its strings. metadata_bytes: of headers, which loading
+    reads through.
 
-    recipe: what a known model would be quantized to; None for a file, which is as it is.
+    recipe: what a known model would be quantized to; None for a file, which is as it is. files: all
+    that a path stands for.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Subject:
     path: Path | None = None
     mapped: bool = False
     header_bytes: int = 0
+    metadata_bytes: int = 0
+    files: tuple[Path, ...] = ()
 
 
 class _Hollow(GgufFile):
@@ -104,7 +109,12 @@ def from_config(name: str, config: Config, quant: str | None = None) -> Subject:
     """A model of Hugging Face's dictionary, in `quant` or the usual format."""
     experts = "num_experts_per_tok" in config
     recipe = Recipe.parse(quant or ("MXFP4" if experts else "Q8_0"), experts)
-    return Subject(name, *_planned(name, config, recipe, "F32"), recipe)
+    planned = _planned(name, config, recipe, "F32")
+    return Subject(name, *planned, recipe, metadata_bytes=_usual_header_bytes(config))
+
+
+def _usual_header_bytes(config: Config) -> int:
+    return _HEADER_BYTES.get(config["model_type"], _OTHER_HEADER_BYTES)
 
 
 def _planned(name: str, config: Config, recipe: Recipe, small: str) -> tuple[GgufFile, int]:
@@ -115,7 +125,7 @@ def _planned(name: str, config: Config, recipe: Recipe, small: str) -> tuple[Ggu
     model = PlannedModel(name, "gguf", config, MappingProxyType(dict(of(config))), tensors)
     container = model.open()
     payload = sum(info.nbytes for info in container.tensors.values())
-    return container, payload + _HEADER_BYTES.get(config["model_type"], _OTHER_HEADER_BYTES)
+    return container, payload + _usual_header_bytes(config)
 
 
 def _tensors(config: Config, dense: str) -> Iterator[SynthTensor]:
@@ -142,10 +152,17 @@ def _from_path(path: Path) -> Subject:
     container, facts = open_model(path)
     if isinstance(container, GgufFile):
         size = sum(file.stat().st_size for file in container.files)
-        mapped = isinstance(container, PackedFile)
-        header_bytes = len(container.header) if isinstance(container, PackedFile) else 0
-        hollow = _Hollow(container)
-        return Subject(facts.name or path.name, hollow, size, None, path, mapped, header_bytes)
+        name, hollow = facts.name or path.name, _Hollow(container)
+        strings = (v for v in container.metadata.values() if isinstance(v, StringArray))
+        places = sum(array.nbytes for array in strings)
+        if isinstance(container, PackedFile):
+            header = len(container.header)
+            kept = header + places
+            return Subject(name, hollow, size, None, path, True, kept, header, container.files)
+        data = sum(info.nbytes for info in container.tensors.values())
+        metadata = max(0, size - data)
+        files = container.files
+        return Subject(name, hollow, size, None, path, False, places, metadata, files)
     return _from_folder(container, facts, path)
 
 
@@ -162,7 +179,7 @@ def _from_folder(container: SafetensorsFile, facts: ModelFacts, path: Path) -> S
         rule = f"config.json must be of these {stored_bytes:,} bytes of tensors, but got sizes of"
         raise FileFormatError(where, f"{rule} {planned_bytes:,}", "it is another model's")
     size = sum(file.stat().st_size for file in container.files)
-    return Subject(where, planned, size, None, path)
+    return Subject(where, planned, size, None, path, files=container.files)
 
 
 def _huggingface_config(facts: ModelFacts, where: str) -> dict[str, Any]:

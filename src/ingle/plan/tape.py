@@ -6,6 +6,7 @@ not know what is computed, nor how long anything takes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ingle import _native
 from ingle.backends.cpu.backend import MAX_ROWS
+from ingle.backends.cpu.cores import usable_cores
 from ingle.backends.cpu.recorder import Recorder
 from ingle.backends.cpu.weight import FLOAT_FORMATS, INT8_FORMATS, CpuMatrix, CpuVector
 from ingle.numerics import FORMATS, Format
@@ -23,12 +25,25 @@ from ingle.ops.protocol import SCANNED_ROWS, run_model
 
 _ALIGNMENT = 64  # bytes, of tiles and of scratch
 _BLOCK = 32  # 8-bit activations that share a scale
-_NO_BYTES = np.empty(0, np.uint8)
 _NO_FLOATS = np.empty(0, np.float32)
 
 
+@dataclass(frozen=True)
+class _Tiles:
+    """Where tiles would lie."""
+
+    place: tuple[int, int] | None
+
+
 class TileBackend(CountingBackend):
-    """Handles as the native backend makes them, with its bytes and without its memory."""
+    """Handles as the native backend makes them, with its bytes and without its memory.
+
+    mapped: of a packed file, whose tables are read from the file row by row.
+    """
+
+    def __init__(self, mapped: bool = False) -> None:
+        super().__init__()
+        self._tiles = _Tiles((-1, 0) if mapped else None)
 
     def matrix(self, name: str, fmt: Format, data: NDArray[np.uint8]) -> CpuMatrix:  # type: ignore[override]
         """The facts of a matrix or stack in the kernel layout; `data` is not read."""
@@ -38,7 +53,7 @@ class TileBackend(CountingBackend):
         stride = -(-tile_bytes(native, columns) // _ALIGNMENT) * _ALIGNMENT
         nbytes = int(np.prod(stacked, dtype=np.int64)) * num_tiles(rows) * stride
         meta = WeightMeta(name, native.name, (*stacked, rows, columns), nbytes)
-        return CpuMatrix(meta, cast(Any, meta), cast(Any, _NO_BYTES))
+        return CpuMatrix(meta, cast(Any, meta), cast(Any, self._tiles))
 
     def vector(self, name: str, values: NDArray[np.float32]) -> CpuVector:  # type: ignore[override]
         """The facts of a vector."""
@@ -55,12 +70,13 @@ class _TapeOfSizes:
         self._slot_bytes: list[int] = []
         self._of_outputs: set[int] = set()
         self._spans: set[int] = set()
-        self._shared: set[tuple[str, int, int, int]] = set()
+        self._shared: set[tuple[str, int, int, int, bool]] = set()
 
-    def slot(self, width: int, int8_parts: int, ranks: int = 1) -> int:
+    def slot(self, width: int, int8_parts: int, ranks: int = 1, floats: bool = True) -> int:
         """Floats in rows of whole tiles, and 8-bit blocks with three numbers each beside them."""
         stride, before = -(-width // 16) * 16, self.scratch_bytes
-        self._scratch(self.max_rows * ranks * stride * 4)
+        if floats:
+            self._scratch(self.max_rows * ranks * stride * 4)
         if int8_parts:
             rows = self.max_rows * ranks * int8_parts
             self._scratch(rows * width)
@@ -70,10 +86,21 @@ class _TapeOfSizes:
         self._slot_bytes.append(self.scratch_bytes - before)
         return len(self._slots) - 1
 
-    def embed(self, table: WeightMeta, positions: WeightMeta | None, out: int) -> None:
-        """Room for the rows of learned positions."""
+    def embed(
+        self,
+        table: WeightMeta,
+        positions: WeightMeta | None,
+        out: int,
+        table_at: tuple[int, int] | None = None,
+        positions_at: tuple[int, int] | None = None,
+    ) -> None:
+        """Room for the rows of learned positions, and for a tile of a file for each thread."""
         if positions is not None:
             self._share("places", self._slots[out][0], 0, 1)
+        for matrix, place in ((table, table_at), (positions, positions_at)):
+            if matrix is not None and place is not None:
+                stride = matrix.nbytes // num_tiles(matrix.shape[0])
+                self._scratch(usable_cores() * stride)
 
     def select_outputs(self, source: int, out: int) -> None:
         """Rows of which logits are wanted."""
@@ -84,17 +111,21 @@ class _TapeOfSizes:
         if source in self._of_outputs:
             self._of_outputs.add(out)
 
-    def moe(self, source: int, router: int, gate: WeightMeta, *rest: Any) -> None:
-        """Room for each chosen expert's input, hidden state and output."""
+    def moe(
+        self, source: int, router: int, gate: WeightMeta, gate_bias: Any, up: WeightMeta, *rest: Any
+    ) -> None:
+        """Room for each chosen expert's input, hidden state and output; what is multiplied as
+        integers is gathered as such."""
         *_, num_experts_per_tok, _, _, _, residual = rest
         width, int8_parts = self._slots[source]
         parts = 1 if int8_parts else 0
-        for role, columns, count in (
-            ("gathered", width, parts),
-            ("inner", gate.shape[-2], parts),
-            ("expert_out", self._slots[residual][0], 0),
+        floats = not parts or bool({gate.format, up.format} & FLOAT_FORMATS)
+        for role, columns, count, whole in (
+            ("gathered", width, parts, floats),
+            ("inner", gate.shape[-2], parts, True),
+            ("expert_out", self._slots[residual][0], 0, True),
         ):
-            self._share(role, columns, count, num_experts_per_tok)
+            self._share(role, columns, count, num_experts_per_tok, whole)
 
     def attend(self, qkv: int, shape: _native.AttentionShape, sinks: Any, out: int) -> None:
         """Room for the spans of one row's context, shared by layers alike."""
@@ -118,11 +149,13 @@ class _TapeOfSizes:
         """Of the scratch, what only long contexts fill."""
         return sum(self._spans)
 
-    def _share(self, role: str, width: int, int8_parts: int, ranks: int) -> None:
-        key = (role, width, int8_parts, ranks)
+    def _share(
+        self, role: str, width: int, int8_parts: int, ranks: int, floats: bool = True
+    ) -> None:
+        key = (role, width, int8_parts, ranks, floats)
         if key not in self._shared:
             self._shared.add(key)
-            self.slot(width, int8_parts, ranks)
+            self.slot(width, int8_parts, ranks, floats)
 
     def _scratch(self, nbytes: int) -> None:
         self.scratch_bytes += nbytes + _ALIGNMENT

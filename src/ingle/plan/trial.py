@@ -6,7 +6,7 @@ It does not run anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ingle.plan.forecast import Outlook
 from ingle.plan.rates import Corrections
@@ -19,13 +19,12 @@ _SLOWEST, _FASTEST = 10.0, 0.1  # factors beyond are told, and not stored
 class Trial:
     """A run: seconds it took, and bytes by category that were there after it.
 
-    load_s: with `cold_bytes` of the file not in memory before; header_s: what reading its header
-    took before. prompt_tokens took prompt_s; each of
-    completion_tokens after them took decode_s. categories: anonymous and mapped pages, as far as
-    the system tells, else bytes as their owners state them. reached: of categories that a run
-    touches in part, what it must have. memory_bytes: of the process; runtime_bytes: of it before
-    anything was loaded; None where the system does not tell. idle_bytes: of activations, what such
-    a run does not touch; they are in none of these figures.
+    load_s: until the model was ready and its weights were there, with `cold_bytes` of the file not
+    in memory before. prompt_tokens took prompt_s; each of completion_tokens after them took
+    decode_s. categories: anonymous and mapped pages, as far as
+    the system tells, else bytes as their owners state them. memory_bytes: of the process;
+    runtime_bytes: of it before anything was loaded; None where the system does not tell.
+    idle_bytes: of activations, what such a run does not touch; they are in none of these figures.
     """
 
     load_s: float
@@ -37,8 +36,6 @@ class Trial:
     categories: Mapping[str, int]
     memory_bytes: int | None = None
     runtime_bytes: int | None = None
-    reached: Mapping[str, int] = field(default_factory=dict)
-    header_s: float = 0.0
     idle_bytes: int = 0
 
 
@@ -61,7 +58,7 @@ class Row:
 
 def compared(seen: Outlook, trial: Trial) -> Iterator[Row]:
     """Plan and run, category by category, then the sum, then speeds."""
-    planned = {**seen.memory.categories, **trial.reached}
+    planned = dict(seen.memory.categories)
     planned["activations"] -= trial.idle_bytes
     measured = dict(trial.categories)
     if trial.memory_bytes is not None and trial.runtime_bytes is not None:
@@ -97,7 +94,7 @@ def _factor(before: float, off: float) -> float:
 
 
 def _planned_load_s(seen: Outlook, trial: Trial) -> float:
-    return trial.header_s + load_s(seen.model, seen.machine, trial.cold_bytes)
+    return load_s(seen.model, seen.machine, trial.cold_bytes)
 
 
 def _planned_prompt_s(seen: Outlook, trial: Trial) -> float:

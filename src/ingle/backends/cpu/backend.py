@@ -113,6 +113,10 @@ class CpuBackend:
         """Bytes of activations that this model's forwards share."""
         return self._tape(model)[0].scratch_bytes
 
+    def scratch_places(self, model: Model) -> list[tuple[int, int]]:
+        """Address and bytes of each piece of it."""
+        return self._tape(model)[0].scratch_places
+
     def _tape(self, model: Model) -> tuple[_native.Tape, KvLayout]:
         if model not in self._tapes:
             layout = KvLayout(model.attention_shapes)

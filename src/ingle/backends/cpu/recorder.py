@@ -50,11 +50,15 @@ class Recorder(Ops[Slot]):
         self._shared: dict[tuple[str, int, int], Slot] = {}
 
     def embed(self, table: Weight, positions: Weight | None = None) -> Slot:
-        """The residual stream."""
+        """The residual stream. Tables of a packed file are read tile by tile, not mapped."""
         matrix = _matrix(table)
         out = self._slot("residual", matrix.meta.shape[1])
-        places = None if positions is None else _matrix(positions).native
-        self.tape.embed(matrix.native, places, out.index)
+        if positions is None:
+            self.tape.embed(matrix.native, None, out.index, matrix.tiles.place)
+            return out
+        places = _matrix(positions)
+        at = (matrix.tiles.place, places.tiles.place)
+        self.tape.embed(matrix.native, places.native, out.index, *at)
         return out
 
     def qkv(self, x: Slot, norm: Norm, q: Linear, k: Linear, v: Linear) -> tuple[Slot, Slot, Slot]:

@@ -6,6 +6,7 @@ any other. Nothing a file says is believed before it is compared with the layout
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ import numpy as np
 from ingle.errors import FileFormatError, IngleError
 from ingle.formats.gguf import GgufFile
 from ingle.formats.gguf_header import parse_header
-from ingle.formats.mapping import Bytes, quoted
+from ingle.formats.mapping import Bytes, FileMap, quoted
 from ingle.formats.packed.header import HeaderMap
 from ingle.formats.packed.layout import HEADER, VERSION, Entry, Piece, entries_of
 from ingle.formats.safetensors import SafetensorsFile
@@ -31,6 +32,7 @@ class PackedTiles:
     """A tensor's tiles: matrix m begins at data[m, offset], tile t `tile_stride * t` after it.
 
     data: uint8 (num_matrices, bytes), a view of the map. rows and columns are those of one matrix.
+    file: what is mapped, with `data` beginning at byte `start` of it; None: memory of one's own.
     """
 
     data: Bytes
@@ -38,6 +40,15 @@ class PackedTiles:
     tile_stride: int
     rows: int
     columns: int
+    file: FileMap | None = None
+    start: int = 0
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Descriptor and offset that the tiles of the first matrix can be read from, if any."""
+        if self.file is None or not hasattr(os, "pread"):
+            return None
+        return self.file.descriptor, self.start + self.offset
 
 
 def is_packed(container: SafetensorsFile) -> bool:
@@ -86,7 +97,8 @@ class PackedFile(GgufFile):
         """Nothing: what was read of the map is what runs."""
 
     def read(self, name: str) -> Bytes:
-        """Bytes of a tensor as in the GGUF, `(*shape[:-1], row_bytes)` uint8; tiles are copied."""
+        """Bytes of a tensor as in the GGUF, `(*shape[:-1], row_bytes)` uint8; tiles are copied, of
+        others each row is in one piece."""
         info = self.tensors.get(name)
         if info is None:
             raise IngleError(str(self.path), f"tensor must be in the file, but got {quoted(name)}")
@@ -95,7 +107,7 @@ class PackedFile(GgufFile):
             return self._unpacked(name, tiles)
         entry, piece = self._places[name]
         data = self._stored.read(entry.name)[:, piece.offset : piece.offset + piece.nbytes]
-        return np.ascontiguousarray(data).reshape(*info.shape[:-1], info.row_bytes)
+        return data.reshape(*info.shape[:-1], info.row_bytes)
 
     def tiles(self, name: str) -> PackedTiles | None:
         """A tensor's tiles, or None when it keeps its plain bytes."""
@@ -103,8 +115,8 @@ class PackedFile(GgufFile):
         if not piece.tile_stride:
             return None
         rows, columns = self.tensors[name].shape[-2:]
-        data = self._stored.read(entry.name)
-        return PackedTiles(data, piece.offset, piece.tile_stride, rows, columns)
+        data, (file, start) = self._stored.read(entry.name), self._stored.place(entry.name)
+        return PackedTiles(data, piece.offset, piece.tile_stride, rows, columns, file, start)
 
     def _unpacked(self, name: str, tiles: PackedTiles) -> Bytes:
         info = self.tensors[name]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from ingle.formats.mapping import Bytes, FileMap
 
 
@@ -14,8 +12,7 @@ class HeaderMap(FileMap):
 
     def __init__(self, path: Path, header: Bytes, file_bytes: int) -> None:
         self.path, self.size = path, len(header)
-        self.buffer = header.tobytes()
-        self.bytes = np.frombuffer(self.buffer, np.uint8)
+        self.bytes, self.buffer = header, memoryview(header)
         self._file_bytes = file_bytes
 
     @property
