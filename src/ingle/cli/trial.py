@@ -201,7 +201,9 @@ def run(
     answer = max(1, min(_ANSWER_TOKENS, context_tokens // 2))
     prompt = max(1, min(_PROMPT_TOKENS, context_tokens - answer))
     first_s = loaded.step(sequence, 0, prompt)
-    prompts, tokens, memory_bytes, touched = [], [], None, None
+    prompts: list[float] = []
+    tokens: list[float] = []
+    memory_bytes, touched = None, None
     for _ in range(_ROUNDS):
         prompts.append(median(loaded.step(sequence, 0, prompt) for _ in range(_PROMPTS)))
         tokens.append(median(loaded.step(sequence, prompt + i, 1) for i in range(answer)))

@@ -60,7 +60,7 @@ def _resident(table: int, first: int, end: int) -> int:
 
 def ranges_of(arrays: Iterable[NDArray[np.generic]]) -> list[Range]:
     """Addresses of arrays (n,) without gaps, or (m, n) whose rows may lie apart."""
-    found = []
+    found: list[Range] = []
     for array in arrays:
         rows = [array] if array.flags.c_contiguous else list(array)
         found += [(row.ctypes.data, row.ctypes.data + row.nbytes) for row in rows]
@@ -87,8 +87,7 @@ def _cached(file: FileMap) -> NDArray[np.bool_] | None:
         mincore = ctypes.CDLL(None, use_errno=True).mincore
     except (OSError, AttributeError, TypeError):  # Windows
         return None
-    addresses = (ctypes.c_void_p(a.ctypes.data) for a in (file.bytes, states))
-    first, out = addresses
+    first, out = (ctypes.c_void_p(a.ctypes.data) for a in (file.bytes, states))
     if not pages or mincore(first, ctypes.c_size_t(file.size), out):
         return None
     return (states & 1).astype(np.bool_)
