@@ -22,10 +22,12 @@ from ingle.backends.cpu import CpuBackend
 from ingle.numerics import FORMATS, encode
 from ingle.ops import (
     PAGE_TOKENS,
+    USUAL_KV_TYPE,
     Activation,
     AttentionShape,
     Batch,
     Experts,
+    KvArray,
     KvLayout,
     Linear,
     Moe,
@@ -35,6 +37,7 @@ from ingle.ops import (
     Rotation,
     Routing,
     Weight,
+    kv_dtype,
 )
 from ingle.ops.protocol import X
 from ingle.plan.kernels import ATTENTION, EXPERTS, WINDOWED, Kernel, Kernels, as_object
@@ -54,6 +57,7 @@ _HEADS, _KV_HEADS, _HEAD_DIM, _WINDOW = 32, 8, 64, 128  # four queries share a k
 _FAR_TOKENS, _ATTENTION_LAYERS = 4096, 4
 _TINY_LAYERS = 64
 _SEED = 20250805
+_KV_DTYPE = kv_dtype(USUAL_KV_TYPE)
 
 
 class Layer(Protocol):
@@ -112,12 +116,12 @@ class _Pages:
 
     def __init__(self, layout: KvLayout, context: int) -> None:
         self._table = np.arange(-(-context // PAGE_TOKENS), dtype=np.int32)
-        self.keys: list[NDArray[np.float32]] = []
-        self.values: list[NDArray[np.float32]] = []
+        self.keys: list[KvArray] = []
+        self.values: list[KvArray] = []
         for group in layout.groups:
             lead = (len(group.layers), len(self._table), group.num_key_value_heads)
-            self.keys.append(np.ones((*lead, group.head_dim, PAGE_TOKENS), np.float32))
-            self.values.append(np.ones((*lead, PAGE_TOKENS, group.head_dim), np.float32))
+            self.keys.append(np.ones((*lead, group.head_dim, PAGE_TOKENS), _KV_DTYPE))
+            self.values.append(np.ones((*lead, PAGE_TOKENS, group.head_dim), _KV_DTYPE))
 
     def page_table(self, group: int) -> NDArray[np.int32]:
         """Positions in order."""
@@ -307,7 +311,8 @@ def _attention(backend: CpuBackend) -> dict[str, Kernel]:
     """Arithmetic is told of a prompt, with and without windows; reading of one far token."""
     full, windowed = (_attention_probe(backend, window) for window in (0, _WINDOW))
     near, far = (full.seconds(1, start, repeats=15) for start in (0, _FAR_TOKENS - 1))
-    nbytes = _ATTENTION_LAYERS * 2 * _KV_HEADS * _HEAD_DIM * 4 * (_FAR_TOKENS - 1)
+    token_bytes = _ATTENTION_LAYERS * 2 * _KV_HEADS * _HEAD_DIM * _KV_DTYPE.itemsize
+    nbytes = token_bytes * (_FAR_TOKENS - 1)
     read = nbytes / max(far - near, 1e-7)
     flops = _ATTENTION_LAYERS * 4 * _HEADS * _HEAD_DIM
     pairs = CHUNK_TOKENS * (CHUNK_TOKENS + 1) // 2
