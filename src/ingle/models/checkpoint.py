@@ -162,12 +162,13 @@ class Section:
             rule = f"must have shape {shape}, but got {info.shape}"
             raise FileFormatError(where, f"tensor {quoted(info.name)} {rule}")
         self.checkpoint.unused.discard(info.name)
-        stays = isinstance(container, PackedFile)
         tiles = container.tiles(info.name) if isinstance(container, PackedFile) else None
+        stays = isinstance(container, PackedFile) and tiles is None
         stored = (*shape[:-1], info.row_bytes)
 
         def load() -> Bytes:
-            return container.read(info.name).reshape(stored)
+            read = container.rows if isinstance(container, PackedFile) and stays else container.read
+            return read(info.name).reshape(stored)
 
         return Tensor(where, info.name, info.format, load, tiles, stays)
 

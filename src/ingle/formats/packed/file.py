@@ -97,15 +97,19 @@ class PackedFile(GgufFile):
         """Nothing: what was read of the map is what runs."""
 
     def read(self, name: str) -> Bytes:
-        """Bytes of a tensor as in the GGUF, `(*shape[:-1], row_bytes)` uint8; tiles are copied, of
-        others each row is in one piece."""
+        """Bytes of a tensor as in the GGUF, `(*shape[:-1], row_bytes)` uint8; tiles are copied."""
         info = self.tensors.get(name)
         if info is None:
             raise IngleError(str(self.path), f"tensor must be in the file, but got {quoted(name)}")
         tiles = self.tiles(name)
         if tiles is not None:
             return self._unpacked(name, tiles)
-        entry, piece = self._places[name]
+        return np.ascontiguousarray(self.rows(name))
+
+    def rows(self, name: str) -> Bytes:
+        """Bytes of a tensor that has no tiles, `(*shape[:-1], row_bytes)` uint8: a view of the map;
+        its rows may lie apart."""
+        info, (entry, piece) = self.tensors[name], self._places[name]
         data = self._stored.read(entry.name)[:, piece.offset : piece.offset + piece.nbytes]
         return data.reshape(*info.shape[:-1], info.row_bytes)
 
