@@ -64,4 +64,6 @@ def corrected(machine: Machine, off: Corrections) -> Machine:
         prefill_efficiency=machine.prefill_efficiency / off.prefill,
         layer_overhead_s=machine.layer_overhead_s * off.decode,
         disk_bytes_per_s=machine.disk_bytes_per_s / off.load,
+        header_bytes_per_s=machine.header_bytes_per_s / off.load,
+        touch_bytes_per_s=machine.touch_bytes_per_s / off.load,
     )
