@@ -12,7 +12,7 @@ class HeaderMap(FileMap):
 
     def __init__(self, path: Path, header: Bytes, file_bytes: int) -> None:
         self.path, self.size = path, len(header)
-        self.bytes, self.buffer = header, memoryview(header)
+        self.bytes, self.buffer = header, header.data
         self._file_bytes = file_bytes
 
     @property
