@@ -288,8 +288,8 @@ class Rack:
 
     async def _free(self, place: Place) -> None:
         model, place.model = place.model, None
+        place.keep_s = None  # before anybody can ask for the next one's
         if model is not None:
             await asyncio.to_thread(model.close)
         if place.demand is not None:
             place.demand.give_back()
-        place.keep_s = None
