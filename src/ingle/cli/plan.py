@@ -135,7 +135,7 @@ def _title(seen: Outlook) -> Iterator[Text]:
         f"  {model.recipe}, {memory.context_tokens:,} tokens of context{sequences}",
     )
     name = seen.machine.name
-    yield Text(f"on {name} ({_short(seen.machine.source, _WIDTH - len(name) - 5)})", style="dim")
+    yield Text(f"on {name} ({_short(seen.machine.source, _WIDTH - len(name) - 6)})", style="dim")
 
 
 def _categories(seen: Outlook) -> Iterator[Text]:

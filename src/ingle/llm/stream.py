@@ -165,12 +165,13 @@ class Stream:
         if self._completion is not None:
             return
         p, reply = self._progress, self._reader.reply()
+        num_said = len(self._ids) if self.stopped else p.completion_tokens
         called = reason is FinishReason.STOP and reply.tool_calls and not reply.cut_call
         self._completion = Completion(
             reply.text,
             tuple(self._ids),
             "tool_calls" if called else str(reason),
-            Usage(p.prompt_tokens, p.completion_tokens, p.cached_tokens, self._num_reasoning),
+            Usage(p.prompt_tokens, num_said, p.cached_tokens, self._num_reasoning),
             Timings.of(p, self._load_s, self._first_token_s),
             self._logprobs() if self._wants_logprobs else None,
             reply.answer,
@@ -187,7 +188,9 @@ class Stream:
 
     def _stop_logprob(self) -> TokenLogprob | None:
         found = self._progress.stop_logprobs
-        return None if found is None else TokenLogprob.of(found, self._tokenizer)
+        if found is None or self.stopped:  # the engine may be ahead of what ended the text
+            return None
+        return TokenLogprob.of(found, self._tokenizer)
 
     @property
     def prompt_logprobs(self) -> tuple[TokenLogprob, ...] | None:
