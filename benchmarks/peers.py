@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import mmap
 import os
 import shlex
 import statistics
@@ -32,7 +33,6 @@ from typing import Any
 
 TOLERANCE = 1.03  # of the roofline
 PATIENCE_S = 3600
-BLOCK_BYTES = 8 << 20
 BATCHED_PROMPT = 8  # tokens; llama-batched-bench wants one
 
 OURS = "ingle"
@@ -145,10 +145,12 @@ def warm(args: argparse.Namespace, wanted: Path) -> None:
         with file.open("rb") as source:
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    buffer = bytearray(BLOCK_BYTES)
-    with wanted.open("rb", buffering=0) as source:
-        while source.readinto(buffer):
-            pass
+    with wanted.open("rb") as source:
+        mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            mapped.madvise(mmap.MADV_HUGEPAGE)  # what is read lies in pieces of 2 MiB, for all
+        for at in range(0, len(mapped), mmap.PAGESIZE):
+            mapped[at]
 
 
 def roofline(args: argparse.Namespace) -> float:

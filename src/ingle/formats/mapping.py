@@ -6,6 +6,7 @@ It does not know any container.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import stat
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from ingle.errors import FileFormatError, IngleError
 
 Bytes = NDArray[np.uint8]
+_HUGE_PAGE = 2 << 20  # bytes
 _DAMAGED = "it is damaged, or was cut: fetch or make it again"
 
 
@@ -46,6 +48,7 @@ class FileMap:
             self.size = os.fstat(self.descriptor).st_size
             if self.size:
                 self.buffer = mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
+                _read_in_large_pieces(self.buffer, self.size)
         except (OSError, ValueError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise IngleError(_printable(path), f"file must be readable, but got {reason}") from None
@@ -77,6 +80,16 @@ class FileMap:
     def where(self, field: str) -> str:
         """`file: field`, the place an error message starts with."""
         return f"{_printable(self.path)}: {field}" if field else _printable(self.path)
+
+
+def _read_in_large_pieces(buffer: mmap.mmap, size: int) -> None:
+    """Have what comes from the disk lie in 2 MiB pieces in the cache of files, for all who map it.
+
+    A read loop over pieces of 4 KiB is a third slower. Systems that cannot just go on.
+    """
+    if size >= _HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            buffer.madvise(mmap.MADV_HUGEPAGE)
 
 
 def _open_regular(path: Path) -> int:
