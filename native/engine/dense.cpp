@@ -82,28 +82,50 @@ struct Norm : Step {
 
 struct Linear : Step {
     const char* name() const override { return "linear"; }
+    bool reads_weights() const override { return true; }
     Slot in, out;
     std::vector<LinearPart> parts;
     bool add;
+    Ahead first_read(const Frame& f, int thread) const override {
+        return pair_at(first_item(f, thread, all_pairs()));
+    }
     void run(const Frame& f, int thread) override {
-        const int64_t n = rows(f);
-        int64_t total = 0;
-        for (const LinearPart& p : parts) total += num_pairs(*p.weight);
-        share(f, thread, total, 1, 3, [&](int64_t begin, int64_t end) {
+        const int64_t n = rows(f), total = all_pairs();
+        if (n <= kFewRows)
+            return stream(f, thread, total, 1, [&](int64_t i, int64_t next) {
+                const auto [part, u] = find(i);
+                pair(f.kernels, *part, u, 0, n, next < total ? pair_at(next) : after(f, thread));
+            });
+        share(f, thread, total, 1, kFixedQuarters, [&](int64_t begin, int64_t end) {
             int64_t first = 0;  // index of the part's first pair
             for (const LinearPart& p : parts) {
                 const int64_t from = std::max(begin - first, int64_t{0});
                 const int64_t to = std::min(end - first, num_pairs(*p.weight));
                 for (int64_t c = 0; c < n && from < to; c += kColumnBlock)
                     for (int64_t u = from; u < to; ++u)
-                        pair(f.kernels, p, u, c, std::min(kColumnBlock, n - c));
+                        pair(f.kernels, p, u, c, std::min(kColumnBlock, n - c), {});
                 first += num_pairs(*p.weight);
             }
         });
     }
-    void pair(const Kernels& k, const LinearPart& p, int64_t u, int64_t c, int64_t n) const {
+    int64_t all_pairs() const {
+        int64_t total = 0;
+        for (const LinearPart& p : parts) total += num_pairs(*p.weight);
+        return total;
+    }
+    // The part that pair `i` of all belongs to, and its number there.
+    std::pair<const LinearPart*, int64_t> find(int64_t i) const {
+        const LinearPart* part = parts.data();
+        for (; i >= num_pairs(*part->weight); ++part) i -= num_pairs(*part->weight);
+        return {part, i};
+    }
+    Ahead pair_at(int64_t i) const {
+        const auto [part, u] = find(i);
+        return ahead_of(*part->weight, 0, u);
+    }
+    void pair(const Kernels& k, const LinearPart& p, int64_t u, int64_t c, int64_t n, Ahead ahead) const {
         alignas(64) float y[kColumnBlock * kPairRows];
-        multiply(k, *p.weight, 0, u, in, c, n, y, kPairRows);
+        multiply(k, *p.weight, 0, u, in, c, n, y, kPairRows, ahead);
         const int64_t first = u * kPairRows;
         const int64_t width = std::min(kPairRows, p.weight->rows - first);
         for (int64_t i = 0; i < n; ++i) {
@@ -121,18 +143,27 @@ struct Linear : Step {
 // two parts, 16 bits together: y = W hi + W lo.
 struct Logits : Step {
     const char* name() const override { return "logits"; }
+    bool reads_weights() const override { return true; }
     Slot in;
     std::shared_ptr<Matrix> weight;
     void run(const Frame& f, int thread) override {
         const int64_t parts = in.int8_parts == 2 ? 2 : 1, n = rows(f), most = kColumnBlock / parts;
-        share(f, thread, num_pairs(*weight), 4, 3, [&](int64_t begin, int64_t end) {
+        const int64_t total = num_pairs(*weight);
+        if (n * parts <= kFewRows)
+            return stream(f, thread, total, 4, [&](int64_t u, int64_t next) {
+                pair(f, u, 0, n, parts, next < total ? ahead_of(*weight, 0, next) : after(f, thread));
+            });
+        share(f, thread, total, 4, kFixedQuarters, [&](int64_t begin, int64_t end) {
             for (int64_t c = 0; c < n; c += most)
-                for (int64_t u = begin; u < end; ++u) pair(f, u, c, std::min(most, n - c), parts);
+                for (int64_t u = begin; u < end; ++u) pair(f, u, c, std::min(most, n - c), parts, {});
         });
     }
-    void pair(const Frame& f, int64_t u, int64_t c, int64_t n, int64_t parts) const {
+    Ahead first_read(const Frame& f, int thread) const override {
+        return ahead_of(*weight, 0, first_item(f, thread, num_pairs(*weight)));
+    }
+    void pair(const Frame& f, int64_t u, int64_t c, int64_t n, int64_t parts, Ahead ahead) const {
         alignas(64) float y[kColumnBlock * kPairRows];
-        multiply(f.kernels, *weight, 0, u, in, c * parts, n * parts, y, kPairRows);
+        multiply(f.kernels, *weight, 0, u, in, c * parts, n * parts, y, kPairRows, ahead);
         const int64_t first = u * kPairRows;
         const int64_t width = std::min(kPairRows, weight->num_tiles() * kTileRows - first);
         for (int64_t i = 0; i < n; ++i) {
@@ -147,6 +178,7 @@ struct Logits : Step {
 // Which pairs of the head are worth a second look: `count` of each row, in index order.
 struct ChooseRows : Step {
     const char* name() const override { return "choose_rows"; }
+    bool chooses_weights() const override { return true; }
     int64_t num_pairs, vocabulary, count;
     int32_t* chosen;  // (rows, count)
     std::vector<std::vector<std::pair<float, int32_t>>> room;  // of each thread: (pairs,)
@@ -176,38 +208,52 @@ struct Rescore : Logits {
     const int32_t* chosen;
     void run(const Frame& f, int thread) override {
         const int64_t parts = in.int8_parts == 2 ? 2 : 1;
-        share(f, thread, rows(f) * count, 4, 3, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) pair(f, chosen[i], i / count, 1, parts);
+        const int64_t total = rows(f) * count;
+        stream(f, thread, total, 4, [&](int64_t i, int64_t next) {
+            const Ahead ahead = next < total ? ahead_of(*weight, 0, chosen[next]) : Ahead{};
+            pair(f, chosen[i], i / count, 1, parts, ahead);
         });
     }
+    Ahead first_read(const Frame&, int) const override { return {}; }  // they are yet to be chosen
 };
 
 struct GateUp : Step {
     const char* name() const override { return "gate_up"; }
+    bool reads_weights() const override { return true; }
     Slot in, out;
     LinearPart gate, up;
     Activation activation;
     void run(const Frame& f, int thread) override {
-        const int64_t n = rows(f);
-        share(f, thread, out.width / kBlock, 1, 3, [&](int64_t begin, int64_t end) {
+        const int64_t n = rows(f), total = out.width / kBlock;
+        if (n <= kFewRows)
+            return stream(f, thread, total, 1, [&](int64_t u, int64_t next) {
+                unit(f.kernels, u, 0, n, next < total ? unit_at(next) : after(f, thread));
+            });
+        share(f, thread, total, 1, kFixedQuarters, [&](int64_t begin, int64_t end) {
             for (int64_t c = 0; c < n; c += kColumnBlock)
                 for (int64_t u = begin; u < end; ++u)
-                    unit(f.kernels, u, c, std::min(kColumnBlock, n - c));
+                    unit(f.kernels, u, c, std::min(kColumnBlock, n - c), {});
         });
     }
-    void unit(const Kernels& k, int64_t u, int64_t c, int64_t n) const {  // 32 hidden columns
+    Ahead first_read(const Frame& f, int thread) const override {
+        return unit_at(first_item(f, thread, out.width / kBlock));
+    }
+    Ahead unit_at(int64_t u) const { return ahead_of(gate.weight ? *gate.weight : *up.weight, 0, u); }
+    // 32 hidden columns
+    void unit(const Kernels& k, int64_t u, int64_t c, int64_t n, Ahead ahead) const {
         alignas(64) float g[kColumnBlock * kBlock], v[kColumnBlock * kBlock];
-        project(k, gate, u, c, n, g);
-        project(k, up, u, c, n, v);
+        project(k, gate, u, c, n, g, ahead.at ? ahead_of(*up.weight, 0, u) : Ahead{});
+        project(k, up, u, c, n, v, ahead);
         for (int64_t i = 0; i < n; ++i) {
             float* h = row(out, c + i) + u * kBlock;
             k.activate[static_cast<int>(activation)](g + i * kBlock, v + i * kBlock, kBlock, h);
             if (out.int8_parts) quantize(k, h, out, c + i, u * kBlock, kBlock);
         }
     }
-    void project(const Kernels& k, const LinearPart& p, int64_t u, int64_t c, int64_t n, float* y) const {
+    void project(const Kernels& k, const LinearPart& p, int64_t u, int64_t c, int64_t n, float* y,
+                 Ahead ahead) const {
         if (!p.weight) return;
-        multiply(k, *p.weight, 0, u, in, c, n, y, kPairRows);
+        multiply(k, *p.weight, 0, u, in, c, n, y, kPairRows, ahead);
         add_bias(y, n, kPairRows, p.bias ? p.bias + u * kPairRows : nullptr, kPairRows);
     }
 };

@@ -31,6 +31,7 @@ struct Route : MoeStep {
 
 struct Group : MoeStep {  // a counting sort; too little work to share
     const char* name() const override { return "group"; }
+    bool chooses_weights() const override { return true; }
     void run(const Frame& f, int thread) override {
         if (thread != 0) return;
         MoeBuffers& b = *buffers;
@@ -61,6 +62,11 @@ struct Gather : MoeStep {
         share(f, thread, pairs, 8, 4, [&](int64_t begin, int64_t end) {
             for (int64_t i = begin; i < end; ++i) copy(buffers->token[i], i);
         });
+        if (rows(f) <= kFewRows) ask_for(after(f, thread));
+    }
+    // Which experts come was not known to the step that last read weights.
+    static void ask_for(Ahead ahead) {
+        for (int64_t line = 0; line < ahead.nbytes; line += 64) __builtin_prefetch(ahead.at + line, 0, 2);
     }
     void copy(int64_t from, int64_t to) const {
         if (floats) std::memcpy(row(out, to), row(in, from), sizeof(float) * in.width);
@@ -76,21 +82,29 @@ struct Gather : MoeStep {
 // Work over (active expert, unit of its output): entries of an expert share its weights.
 struct ExpertStep : MoeStep {
     Slot in, out;
-    static constexpr int64_t kFewRows = 16;
-    virtual int64_t units() const = 0;
-    virtual void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n) = 0;
+    bool reads_weights() const override { return true; }
+    virtual int64_t units() const = 0;  // of one expert
+    virtual void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n, Ahead ahead) = 0;
+    virtual Ahead read(int64_t expert, int64_t u) const = 0;
+    int64_t total() const { return units() * static_cast<int64_t>(buffers->active.size()); }
     void run(const Frame& f, int thread) override {
-        const int64_t per_expert = units();
-        const int64_t total = per_expert * static_cast<int64_t>(buffers->active.size());
-        // Few tokens: the weights are read once, in equal shares. Many: experts have unequal numbers of rows.
-        share(f, thread, total, 2, rows(f) <= kFewRows ? 3 : 0, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-                const int64_t expert = buffers->active[i / per_expert];
-                const int64_t first = buffers->start[expert], last = buffers->start[expert + 1];
-                for (int64_t c = first; c < last; c += kColumnBlock)
-                    unit(f.kernels, expert, i % per_expert, c, std::min(kColumnBlock, last - c));
-            }
+        if (rows(f) <= kFewRows)  // the weights are read once, in equal shares
+            return stream(f, thread, total(), 2, [&](int64_t i, int64_t next) {
+                item(f.kernels, i, next < total() ? item_at(next) : after(f, thread));
+            });
+        share(f, thread, total(), 2, 0, [&](int64_t begin, int64_t end) {  // experts have unequal numbers of rows
+            for (int64_t i = begin; i < end; ++i) item(f.kernels, i, {});
         });
+    }
+    void item(const Kernels& k, int64_t i, Ahead ahead) {
+        const int64_t expert = buffers->active[i / units()];
+        const int64_t first = buffers->start[expert], last = buffers->start[expert + 1];
+        for (int64_t c = first; c < last; c += kColumnBlock)
+            unit(k, expert, i % units(), c, std::min(kColumnBlock, last - c), ahead);
+    }
+    Ahead item_at(int64_t i) const { return read(buffers->active[i / units()], i % units()); }
+    Ahead first_read(const Frame& f, int thread) const override {
+        return total() ? item_at(first_item(f, thread, total())) : Ahead{};
     }
 };
 
@@ -98,10 +112,11 @@ struct ExpertGateUp : ExpertStep {
     const char* name() const override { return "expert_gate_up"; }
     ExpertStack gate, up;
     int64_t units() const override { return out.width / kBlock; }
-    void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n) override {
+    Ahead read(int64_t expert, int64_t u) const override { return ahead_of(*gate.weight, expert, u); }
+    void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n, Ahead ahead) override {
         alignas(64) float g[kColumnBlock * kBlock], v[kColumnBlock * kBlock];
-        project(k, gate, expert, u, c, n, g);
-        project(k, up, expert, u, c, n, v);
+        project(k, gate, expert, u, c, n, g, ahead.at ? ahead_of(*up.weight, expert, u) : Ahead{});
+        project(k, up, expert, u, c, n, v, ahead);
         for (int64_t i = 0; i < n; ++i) {
             float* h = row(out, c + i) + u * kBlock;
             k.activate[static_cast<int>(shape.activation)](g + i * kBlock, v + i * kBlock, kBlock, h);
@@ -109,9 +124,9 @@ struct ExpertGateUp : ExpertStep {
         }
     }
     void project(const Kernels& k, const ExpertStack& stack, int64_t expert, int64_t u, int64_t c,
-                 int64_t n, float* y) const {
+                 int64_t n, float* y, Ahead ahead) const {
         const Matrix& w = *stack.weight;
-        multiply(k, w, expert, u, in, c, n, y, kPairRows);
+        multiply(k, w, expert, u, in, c, n, y, kPairRows, ahead);
         add_bias(y, n, kPairRows, stack.bias ? stack.bias + expert * stack.bias_stride + u * kPairRows : nullptr,
                  kPairRows);
     }
@@ -121,11 +136,12 @@ struct ExpertDown : ExpertStep {
     const char* name() const override { return "expert_down"; }
     ExpertStack down;
     int64_t units() const override { return num_pairs(*down.weight); }
-    void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n) override {
+    Ahead read(int64_t expert, int64_t u) const override { return ahead_of(*down.weight, expert, u); }
+    void unit(const Kernels& k, int64_t expert, int64_t u, int64_t c, int64_t n, Ahead ahead) override {
         const Matrix& w = *down.weight;
         const int64_t first = u * kPairRows;
         float* y = row(out, c) + first;
-        multiply(k, w, expert, u, in, c, n, y, out.stride);
+        multiply(k, w, expert, u, in, c, n, y, out.stride, ahead);
         add_bias(y, n, out.stride, down.bias ? down.bias + expert * down.bias_stride + first : nullptr,
                  std::min(kPairRows, w.rows - first));
     }

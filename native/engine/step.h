@@ -21,6 +21,10 @@ struct Step {
     virtual ~Step() = default;
     virtual void run(const Frame& frame, int thread) = 0;
     virtual const char* name() const = 0;
+    virtual bool reads_weights() const { return false; }
+    virtual bool chooses_weights() const { return false; }  // which are read next: unknown until it ran
+    // The weights that a thread begins with, where they are known before the step runs.
+    virtual Ahead first_read(const Frame&, int /*thread*/) const { return {}; }
 
     // Work items [0, total): `static_quarters` quarters are split evenly and contiguously, which
     // keeps each thread's reads sequential; the rest goes `grain` by `grain` to whoever is free.
@@ -39,6 +43,39 @@ struct Step {
         }
     }
 
+    // The same for few rows, where weights are read once and never again: work(i, next) of one item,
+    // `next` being what this thread takes after it; `total` when that is nothing of this step.
+    template <class Work>
+    void stream(const Frame& frame, int thread, int64_t total, int64_t grain, Work work) {
+        const int64_t fixed = fixed_items(frame, total);
+        const auto claim = [&] {
+            return std::min(fixed + next_.fetch_add(grain, std::memory_order_relaxed), total);
+        };
+        int64_t at = fixed * thread / frame.num_threads;
+        int64_t end = fixed * (thread + 1) / frame.num_threads;
+        if (at == end) at = claim(), end = std::min(at + grain, total);
+        while (at < end) {
+            while (at + 1 < end) work(at, at + 1), ++at;
+            const int64_t then = claim();  // before the run's last item, which asks for it
+            work(at, then);
+            at = then;
+            end = std::min(then + grain, total);
+        }
+    }
+
+    static int64_t fixed_items(const Frame& frame, int64_t total) {
+        return frame.num_threads == 1 ? total : total * kFixedQuarters / 4;
+    }
+    static int64_t first_item(const Frame& frame, int thread, int64_t total) {
+        return fixed_items(frame, total) * thread / frame.num_threads;
+    }
+    // What is read when this step is over.
+    Ahead after(const Frame& frame, int thread) const {
+        return next_reader ? next_reader->first_read(frame, thread) : Ahead{};
+    }
+
+    static constexpr int64_t kFixedQuarters = 3;
+    const Step* next_reader = nullptr;  // of the tape's steps, the next that reads weights
     std::atomic<int64_t> next_{0};  // reset before each run of the tape
     bool on_outputs = false;        // runs over the rows that need logits
 
@@ -50,6 +87,7 @@ struct Step {
 using Slot = Tape::Slot;
 
 constexpr int64_t kColumnBlock = 120;  // rows of activations that stay in L2 under a weight tile
+constexpr int64_t kFewRows = 16;       // up to so many, reading the weights takes longer than using them
 
 inline float* row(const Slot& s, int64_t r) { return s.f + r * s.stride; }
 
@@ -64,16 +102,22 @@ inline void quantize(const Kernels& k, const float* x, const Slot& out, int64_t 
 constexpr int64_t kPairRows = 2 * kTileRows;
 
 inline int64_t num_pairs(const Matrix& w) { return (w.num_tiles() + 1) / 2; }
+inline int tiles_of_pair(const Matrix& w, int64_t p) { return 2 * p + 1 < w.num_tiles() ? 2 : 1; }
+
+inline Ahead ahead_of(const Matrix& w, int64_t matrix, int64_t p) {
+    return {w.tile(2 * p, matrix), tiles_of_pair(w, p) * w.tile_stride};
+}
 
 // Pair `p` of the weight (its last may be one tile) times activation rows [c, c + n) into
 // out[n][32]; weights are multiplied as integers where both sides have that form.
+// ahead: what this thread reads next.
 inline void multiply(const Kernels& k, const Matrix& w, int64_t matrix, int64_t p, const Slot& in,
-                     int64_t c, int64_t n, float* out, int64_t out_stride) {
+                     int64_t c, int64_t n, float* out, int64_t out_stride, Ahead ahead = {}) {
     const int type = static_cast<int>(w.type);
     const uint8_t* tile = w.tile(2 * p, matrix);
-    const int tiles = 2 * p + 1 < w.num_tiles() ? 2 : 1;
+    const int tiles = tiles_of_pair(w, p);
     if (in.int8_parts && !w.is_float())
-        k.q8_matmul[type](tile, w.tile_stride, tiles, in.q, c, n, out, out_stride);
+        k.q8_matmul[type](tile, w.tile_stride, tiles, in.q, c, n, out, out_stride, ahead);
     else
         k.f32_matmul[type](tile, w.tile_stride, tiles, w.columns, row(in, c), in.stride, n, out,
                            out_stride);

@@ -59,6 +59,12 @@ const Slot& Tape::at(int slot) const {
 
 void Tape::push(std::unique_ptr<Step> step) {
     step->on_outputs = outputs_selected_;
+    if (step->reads_weights()) {
+        for (auto before = steps_.rbegin(); before != steps_.rend(); ++before) {
+            (*before)->next_reader = step.get();
+            if ((*before)->reads_weights() || (*before)->chooses_weights()) break;
+        }
+    }
     steps_.push_back(std::move(step));
 }
 

@@ -65,13 +65,19 @@ struct RouteArgs {
 };
 constexpr int kMaxExperts = 1024;
 
+// What a thread reads next: asked for while a product is under way. null: it is not known.
+struct Ahead {
+    const uint8_t* at = nullptr;
+    int64_t nbytes = 0;
+};
+
 struct Kernels {
     const char* isa;
     // out[c * out_stride + r], r < 16 num_tiles: tiles, `tile_stride` bytes from one to the next,
     // times columns c of x; all rows of every tile are written
     void (*q8_matmul[kWeightTypes])(const uint8_t* tile, int64_t tile_stride, int num_tiles,
                                     const Q8Rows& x, int64_t first_column, int64_t num_columns,
-                                    float* out, int64_t out_stride);
+                                    float* out, int64_t out_stride, Ahead ahead);
     void (*f32_matmul[kWeightTypes])(const uint8_t* tile, int64_t tile_stride, int num_tiles,
                                      int64_t width, const float* x, int64_t x_stride,
                                      int64_t num_columns, float* out, int64_t out_stride);

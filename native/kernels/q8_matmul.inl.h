@@ -4,8 +4,8 @@
 //   acc = fma(float(sum of integer products), weight_scale * activation_scale, acc)
 // and for affine types   acc = fma(weight_min, activation_scale * activation_sum, acc).
 
-// With few columns a tile is read once and left: while R tiles are in use, the R that come next are
-// asked for, evenly, across the 4 KiB pages at which the hardware's own prefetching stops.
+// With few columns a tile is read once and left: while R tiles are in use, what comes next is asked
+// for, evenly, across the 4 KiB pages at which the hardware's own prefetching stops.
 constexpr int64_t kMaxColumnsAhead = 16;
 
 template <class T>
@@ -107,31 +107,35 @@ INLINE void q8_matmul_pass(int64_t width, const uint8_t* tile, int64_t tile_stri
 
 template <class T, int R>
 INLINE void q8_matmul_tiles(const uint8_t* tile, int64_t tile_stride, const Q8Rows& x,
-                            int64_t first_column, int64_t num_columns, float* out, int64_t out_stride) {
+                            int64_t first_column, int64_t num_columns, float* out, int64_t out_stride,
+                            Ahead ahead) {
     const int64_t passes = (num_columns + kMaxColumns - 1) / kMaxColumns;
     const int64_t share = passes * (x.columns / kBlock) * 64;  // bytes that one line a block comes to
-    const bool streams = num_columns > 0 && num_columns <= kMaxColumnsAhead;
-    const int lines = streams ? static_cast<int>((R * tile_stride + share - 1) / share) : 0;
-    const uint8_t* ahead = tile + R * tile_stride;
+    const bool streams = ahead.at && num_columns > 0 && num_columns <= kMaxColumnsAhead;
+    const int lines = streams ? static_cast<int>((ahead.nbytes + share - 1) / share) : 0;
     int64_t done = 0;
     for (int64_t pass = 0; pass < passes; ++pass) {
         const int64_t end = num_columns * (pass + 1) / passes;
         q8_matmul_pass<T, R, kMaxColumns>(end - done, tile, tile_stride, x, first_column + done,
-                                          out + done * out_stride, out_stride, ahead, lines);
-        ahead += x.columns / kBlock * lines * 64;
+                                          out + done * out_stride, out_stride, ahead.at, lines);
+        if (streams) ahead.at += x.columns / kBlock * lines * 64;
         done = end;
     }
 }
 
 template <class T>
 void q8_matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, const Q8Rows& x,
-               int64_t first_column, int64_t num_columns, float* out, int64_t out_stride) {
+               int64_t first_column, int64_t num_columns, float* out, int64_t out_stride, Ahead ahead) {
+    const auto after = [&](int t) {  // of `num_tiles`, `t` are done: at most two are next
+        const int left = num_tiles - t < 2 ? num_tiles - t : 2;
+        return left > 0 ? Ahead{tile + t * tile_stride, left * tile_stride} : ahead;
+    };
     int t = 0;
     if constexpr (kTilesTogether == 2)
         for (; t + 2 <= num_tiles; t += 2)
             q8_matmul_tiles<T, 2>(tile + t * tile_stride, tile_stride, x, first_column, num_columns,
-                                  out + t * kTileRows, out_stride);
+                                  out + t * kTileRows, out_stride, after(t + 2));
     for (; t < num_tiles; ++t)
         q8_matmul_tiles<T, 1>(tile + t * tile_stride, tile_stride, x, first_column, num_columns,
-                              out + t * kTileRows, out_stride);
+                              out + t * kTileRows, out_stride, after(t + 1));
 }

@@ -124,7 +124,9 @@ void q8_cases(Comparison& comparison, Random& random, Data data, const TypeUnder
         for (int64_t n = 1; n <= kMaxColumns; ++n)
             expect_same(comparison, named("q8_matmul", t, data, width, tiles, n), tiles, n,
                         [&](const Kernels& k, float* out, int64_t out_stride) {
-                k.q8_matmul[type](w.tiles.data(), w.stride, tiles, rows, kSkippedColumns, n, out, out_stride);
+                const Ahead ahead = n % 2 ? Ahead{w.tiles.data(), w.stride} : Ahead{};
+                k.q8_matmul[type](w.tiles.data(), w.stride, tiles, rows, kSkippedColumns, n, out, out_stride,
+                                  ahead);
             });
 }
 
