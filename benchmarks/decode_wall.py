@@ -16,13 +16,15 @@ import statistics
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
+
 from ingle import _native, hub
 from ingle.backends.cpu.backend import CpuBackend
 from ingle.backends.cpu.memory import aligned_zeros
 from ingle.cli.traffic import traffic
 from ingle.cli.workload import Test, Workload
 from ingle.formats import open_container
-from ingle.formats.mapping import FileMap
+from ingle.formats.mapping import Bytes, FileMap
 from ingle.models import load_model
 
 PIECE_BYTES = 512 << 20
@@ -37,12 +39,12 @@ def main() -> None:
     workload = Workload(model, backend, test)
     workload.warm()
     step_bytes = traffic(Workload(model, backend, test)).nbytes * args.batch
-    memory = aligned_zeros((PIECE_BYTES,), "u1")
+    memory = aligned_zeros((PIECE_BYTES,), np.uint8)
     memory.fill(1)
     file = FileMap(Path(container.path)).bytes
     piece = min(PIECE_BYTES, len(file))
 
-    def read_rate(data) -> float:
+    def read_rate(data: Bytes) -> float:
         return len(data) / min(_native.measure_read(backend.pool, data, 1))
 
     turns = []

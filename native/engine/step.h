@@ -120,7 +120,7 @@ inline void multiply(const Kernels& k, const Matrix& w, int64_t matrix, int64_t 
         k.q8_matmul[type](tile, w.tile_stride, tiles, in.q, c, n, out, out_stride, ahead);
     else
         k.f32_matmul[type](tile, w.tile_stride, tiles, w.columns, row(in, c), in.stride, n, out,
-                           out_stride);
+                           out_stride, ahead);
 }
 
 // y[i][0 .. width) += bias[0 .. width); nothing when bias is null

@@ -90,9 +90,49 @@ INLINE void pass(int64_t n, const __m512i* w, int64_t pairs, const uint32_t* x, 
     else if constexpr (N > 1) pass<R, N - 1>(n, w, pairs, x, out, out_stride, first);
 }
 
+// `pairs` pairs of activations from x on, `count` of them there, as `columns` takes them.
+INLINE void load_pairs(const float* x, int64_t pairs, int64_t count, uint32_t* to) {
+    for (int64_t i = 0; i < 2 * pairs; i += 32)
+        _mm512_store_si512(to + i / 2, activation_pairs(x + i, count - i));
+}
+
+// R tiles times one column: weights are used as they are loaded.
+template <int R>
+void one_column(const uint8_t* tile, int64_t tile_stride, int64_t width, const float* x, float* out,
+                const uint8_t* ahead) {
+    alignas(64) uint32_t pairs_of[kPairs];
+    __m512 total[R];
+    for (int64_t start = 0; start < width; start += 2 * kPairs) {
+        const int64_t count = start + 2 * kPairs < width ? 2 * kPairs : width - start;
+        const int64_t pairs = (count + kBlock - 1) / kBlock * kPairsOfBlock;
+        load_pairs(x + start, pairs, count, pairs_of);
+        for (int64_t b = 0; b < pairs; b += kPairsOfBlock) {
+            __m512 part[R];
+            for (int r = 0; r < R; ++r) part[r] = _mm512_setzero_ps();
+#pragma GCC unroll 4
+            for (int64_t k = b; k < b + kPairsOfBlock; ++k) {
+                const __m512bh value = (__m512bh)_mm512_set1_epi32(static_cast<int>(pairs_of[k]));
+#pragma GCC unroll 2
+                for (int r = 0; r < R; ++r, ahead += 64) {
+                    _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
+                    const uint8_t* from = tile + r * tile_stride + (start + 2 * k) * kTileRows * 2;
+                    const __m512i w =
+                        2 * k < count ? weight_pairs(from, 2 * k + 1 == count) : _mm512_setzero_si512();
+                    part[r] = _mm512_dpbf16_ps(part[r], (__m512bh)w, value);
+                }
+            }
+            for (int r = 0; r < R; ++r)
+                total[r] = start == 0 && b == 0 ? part[r] : _mm512_add_ps(total[r], part[r]);
+        }
+    }
+    for (int r = 0; r < R; ++r) _mm512_storeu_ps(out + r * kTileRows, total[r]);
+}
+
+// ahead: asked for line by line, as many as these tiles have.
 template <int R>
 void tiles(const uint8_t* tile, int64_t tile_stride, int64_t width, const float* x, int64_t x_stride,
-           int64_t num_columns, float* out, int64_t out_stride) {
+           int64_t num_columns, float* out, int64_t out_stride, const uint8_t* ahead) {
+    if (num_columns == 1) return one_column<R>(tile, tile_stride, width, x, out, ahead);
     alignas(64) __m512i w[R * kPairs];
     alignas(64) uint32_t pairs_of[kMaxColumns * kPairs];
     const int64_t passes = (num_columns + kMaxColumns - 1) / kMaxColumns;
@@ -101,9 +141,8 @@ void tiles(const uint8_t* tile, int64_t tile_stride, int64_t width, const float*
         const int64_t pairs = (count + kBlock - 1) / kBlock * kPairsOfBlock;
         for (int r = 0; r < R; ++r) {
             const uint8_t* from = tile + r * tile_stride + start * kTileRows * 2;
-            for (int64_t k = 0; k < pairs; ++k) {
-                // the same place of the tiles that come next
-                _mm_prefetch(reinterpret_cast<const char*>(from) + R * tile_stride + 64 * k, _MM_HINT_T1);
+            for (int64_t k = 0; k < pairs; ++k, ahead += 64) {
+                _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
                 w[r * kPairs + k] = 2 * k < count ? weight_pairs(from + 64 * k, 2 * k + 1 == count)
                                                   : _mm512_setzero_si512();
             }
@@ -112,9 +151,7 @@ void tiles(const uint8_t* tile, int64_t tile_stride, int64_t width, const float*
         for (int64_t p = 0; p < passes; ++p) {
             const int64_t end = num_columns * (p + 1) / passes;
             for (int64_t c = done; c < end; ++c)
-                for (int64_t i = 0; i < 2 * pairs; i += 32)
-                    _mm512_store_si512(pairs_of + (c - done) * kPairs + i / 2,
-                                       activation_pairs(x + c * x_stride + start + i, count - i));
+                load_pairs(x + c * x_stride + start, pairs, count, pairs_of + (c - done) * kPairs);
             pass<R, kMaxColumns>(end - done, w, pairs, pairs_of, out + done * out_stride, out_stride,
                                  start == 0);
             done = end;
@@ -155,14 +192,16 @@ bool works() {
 }
 
 void matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, int64_t width, const float* x,
-            int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride) {
+            int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride, Ahead ahead) {
+    // nobody said what comes after them: the memory that lies there
+    const auto after = [&](int t) { return t < num_tiles || !ahead.at ? tile + t * tile_stride : ahead.at; };
     int t = 0;
     for (; t + 2 <= num_tiles; t += 2)
         tiles<2>(tile + t * tile_stride, tile_stride, width, x, x_stride, num_columns,
-                 out + t * kTileRows, out_stride);
+                 out + t * kTileRows, out_stride, after(t + 2));
     if (t < num_tiles)
         tiles<1>(tile + t * tile_stride, tile_stride, width, x, x_stride, num_columns,
-                 out + t * kTileRows, out_stride);
+                 out + t * kTileRows, out_stride, after(t + 1));
 }
 
 }  // namespace ingle::avx512bf16

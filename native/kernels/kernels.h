@@ -80,7 +80,7 @@ struct Kernels {
                                     float* out, int64_t out_stride, Ahead ahead);
     void (*f32_matmul[kWeightTypes])(const uint8_t* tile, int64_t tile_stride, int num_tiles,
                                      int64_t width, const float* x, int64_t x_stride,
-                                     int64_t num_columns, float* out, int64_t out_stride);
+                                     int64_t num_columns, float* out, int64_t out_stride, Ahead ahead);
     void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
     void (*quantize_row)(const float* x, int64_t n, int8_t* q, float* d, float* ds, int32_t* sum);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps,
@@ -105,7 +105,7 @@ struct Kernels {
 namespace avx512bf16 {
 bool works();
 void matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, int64_t width, const float* x,
-            int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride);
+            int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride, Ahead ahead);
 }  // namespace avx512bf16
 
 const Kernels& kernels_generic();

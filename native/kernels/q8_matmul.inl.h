@@ -8,6 +8,12 @@
 // for, evenly, across the 4 KiB pages at which the hardware's own prefetching stops.
 constexpr int64_t kMaxColumnsAhead = 16;
 
+// What is read after the first `done` of `num_tiles` tiles.
+INLINE Ahead tiles_after(const uint8_t* tile, int64_t tile_stride, int done, int num_tiles, Ahead ahead) {
+    const int next = num_tiles - done < 2 ? num_tiles - done : 2;
+    return next > 0 ? Ahead{tile + done * tile_stride, next * tile_stride} : ahead;
+}
+
 template <class T>
 INLINE I dot(I acc, B w, const int8_t* a) {
     if constexpr (T::kSigned) return dot_s8(acc, w, a);
@@ -126,10 +132,7 @@ INLINE void q8_matmul_tiles(const uint8_t* tile, int64_t tile_stride, const Q8Ro
 template <class T>
 void q8_matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, const Q8Rows& x,
                int64_t first_column, int64_t num_columns, float* out, int64_t out_stride, Ahead ahead) {
-    const auto after = [&](int t) {  // of `num_tiles`, `t` are done: at most two are next
-        const int left = num_tiles - t < 2 ? num_tiles - t : 2;
-        return left > 0 ? Ahead{tile + t * tile_stride, left * tile_stride} : ahead;
-    };
+    const auto after = [&](int t) { return tiles_after(tile, tile_stride, t, num_tiles, ahead); };
     int t = 0;
     if constexpr (kTilesTogether == 2)
         for (; t + 2 <= num_tiles; t += 2)

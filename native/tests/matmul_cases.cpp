@@ -142,8 +142,9 @@ void f32_cases(Comparison& comparison, Random& random, Data data, const TypeUnde
         for (int64_t n = 1; n <= kMaxColumns; ++n)
             expect_same(comparison, named("f32_matmul", t, data, width, tiles, n), tiles, n,
                         [&](const Kernels& k, float* out, int64_t out_stride) {
+                const Ahead ahead = n % 2 ? Ahead{w.tiles.data(), w.stride} : Ahead{};
                 k.f32_matmul[type](w.tiles.data(), w.stride, tiles, width, x.data(), stride, n, out,
-                                   out_stride);
+                                   out_stride, ahead);
             });
 }
 

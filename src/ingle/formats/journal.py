@@ -28,6 +28,9 @@ Chunk = bytes | bytearray | memoryview
 # or after this time, so that slow steps are not lost.
 SYNC_BYTES = 64 << 20
 SYNC_PAUSE_S = 10.0
+# Written at once, from a multiple of it on: so large a piece of the file lies in one piece of the
+# system's cache, where mapped weights are read faster than from strewn pages of 4 KiB.
+PIECE_BYTES = 2 << 20
 
 
 class JournaledFile:
@@ -63,7 +66,7 @@ class JournaledFile:
         try:
             ends = self._finished_steps()
             self._check_space(ends[-1] if ends else 0)
-            self._data = self._partial.open("r+b" if ends else "w+b")
+            self._data = self._partial.open("r+b" if ends else "w+b", PIECE_BYTES + 1)
             self.steps_done = len(ends)
             self.position = self._synced_at = ends[-1] if ends else 0
             self._data.truncate(self.position)
@@ -82,7 +85,8 @@ class JournaledFile:
             written += view.nbytes
             if written > nbytes:
                 break
-            self._data.write(view)
+            if view.nbytes:
+                self._write_pieces(view.cast("B"), self.position + written - view.nbytes)
         if written != nbytes:
             raise IngleError(
                 str(self.target), f"step must write {nbytes} bytes, but got {written} bytes"
@@ -92,6 +96,16 @@ class JournaledFile:
         waited_s = time.monotonic() - self._synced_time
         if self.position - self._synced_at >= SYNC_BYTES or waited_s >= SYNC_PAUSE_S:
             self._sync()
+
+    def _write_pieces(self, view: memoryview, start: int) -> None:
+        """Bytes from `start` on into the buffer, which is emptied wherever a piece ends."""
+        done = 0
+        while done < len(view):
+            room = PIECE_BYTES - (start + done) % PIECE_BYTES
+            self._data.write(view[done : done + room])
+            if room <= len(view) - done:
+                self._data.flush()
+            done += room
 
     def finish(self) -> None:
         """Sync everything and give the file its name."""
