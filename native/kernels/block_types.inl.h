@@ -14,6 +14,13 @@ INLINE void nibble_groups(const uint8_t* quants, int g, B& low, B& high) {
     high = b_high(both);
 }
 
+#ifndef INGLE_NIBBLE_LOOKUP
+INLINE void b_lookup_nibbles(const uint8_t* table16, B both, B& low, B& high) {
+    low = b_lookup(table16, b_low(both));
+    high = b_lookup(table16, b_high(both));
+}
+#endif
+
 // Scales, then minima: `parts` is what follows the quants.
 struct ScalesF16 {
     static constexpr bool kAffine = false, kHalves = false;
@@ -76,15 +83,22 @@ struct TypeQ6_0 : ScalesF16 {  // nibbles, then high pairs: columns 4g + j of a 
     }
 };
 
+struct LookupTable16 {
+    uint8_t at[16];
+};
+constexpr LookupTable16 iq4_table(int offset) {
+    constexpr int values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+    LookupTable16 table{};
+    for (int i = 0; i < 16; ++i) table.at[i] = static_cast<uint8_t>(values[i] + offset);
+    return table;
+}
+
 struct TypeIQ4_NL : TypeQ4_0 {
     static constexpr bool kSigned = true;
     static constexpr int kOffset = kBiasedSigned ? 128 : 0;
     static INLINE void groups(const uint8_t* p, int g, B& low, B& high) {
-        alignas(16) static constexpr int8_t table[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                         1, 13, 25, 38, 53, 69, 89, 113};
-        nibble_groups(p, g, low, high);
-        low = b_bias(b_lookup(reinterpret_cast<const uint8_t*>(table), low));
-        high = b_bias(b_lookup(reinterpret_cast<const uint8_t*>(table), high));
+        alignas(16) static constexpr LookupTable16 table = iq4_table(kOffset);  // biased where the product wants it
+        b_lookup_nibbles(table.at, b_load(p + 64 * g), low, high);
     }
 };
 
@@ -95,9 +109,7 @@ struct TypeMXFP4 {  // doubled E2M1 values, raised by 12 to stay unsigned; scale
     static INLINE void groups(const uint8_t* p, int g, B& low, B& high) {
         alignas(16) static constexpr uint8_t table[16] = {12, 13, 14, 15, 16, 18, 20, 24,
                                                           12, 11, 10, 9, 8, 6, 4, 0};
-        nibble_groups(p, g, low, high);
-        low = b_lookup(table, low);
-        high = b_lookup(table, high);
+        b_lookup_nibbles(table, b_load(p + 64 * g), low, high);
     }
     static INLINE F scale(const uint8_t* parts, int64_t b, int) {
         return f_load_e8m0_half(parts + 16 * b);

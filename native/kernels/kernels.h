@@ -2,6 +2,7 @@
 // order of each reduction and each rounding is part of its contract (docs/performance.md).
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/spans.h"
 
@@ -107,6 +108,16 @@ bool works();
 void matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, int64_t width, const float* x,
             int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride, Ahead ahead);
 }  // namespace avx512bf16
+
+// Products of the types whose codes are looked up, for CPUs that have AVX-512 VBMI beside VNNI: a byte
+// lookup that needs no masks. The same bits.
+namespace avx512vbmi {
+bool works();
+void mxfp4(const uint8_t* tile, int64_t tile_stride, int num_tiles, const Q8Rows& x, int64_t first_column,
+           int64_t num_columns, float* out, int64_t out_stride, Ahead ahead);
+void iq4_nl(const uint8_t* tile, int64_t tile_stride, int num_tiles, const Q8Rows& x, int64_t first_column,
+            int64_t num_columns, float* out, int64_t out_stride, Ahead ahead);
+}  // namespace avx512vbmi
 
 const Kernels& kernels_generic();
 #ifdef INGLE_X86

@@ -12,7 +12,7 @@
 constexpr Kernels kTable = {
     kIsa,
     {nullptr, nullptr, nullptr, q8_matmul<TypeQ8_0>, q8_matmul<TypeQ4_0>, q8_matmul<TypeQ4_1>,
-     q8_matmul<TypeQ5_0>, q8_matmul<TypeQ5_1>, q8_matmul<TypeIQ4_NL>, q8_matmul<TypeMXFP4>,
+     q8_matmul<TypeQ5_0>, q8_matmul<TypeQ5_1>, looked_up<TypeIQ4_NL>, looked_up<TypeMXFP4>,
      q8_matmul<TypeQ2_K>, q8_matmul<TypeQ3_K>, q8_matmul<TypeQ4_K>, q8_matmul<TypeQ5_K>,
      q8_matmul<TypeQ6_K>, q8_matmul<TypeIQ4_XS>, q8_matmul<TypeQ6_0>, nullptr},
     {f32_matmul<AsFloat<FloatF32>>, f32_matmul<AsFloat<FloatF16>>, f32_matmul<AsFloat<FloatBF16>>,

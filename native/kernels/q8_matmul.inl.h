@@ -142,3 +142,17 @@ void q8_matmul(const uint8_t* tile, int64_t tile_stride, int num_tiles, const Q8
         q8_matmul_tiles<T, 1>(tile + t * tile_stride, tile_stride, x, first_column, num_columns,
                               out + t * kTileRows, out_stride, after(t + 1));
 }
+
+#ifndef INGLE_NIBBLE_LOOKUP
+// The types whose codes are looked up, by the instructions that do it best.
+template <class T>
+void looked_up(const uint8_t* tile, int64_t tile_stride, int num_tiles, const Q8Rows& x, int64_t first_column,
+               int64_t num_columns, float* out, int64_t out_stride, Ahead ahead) {
+    if constexpr (kMayHaveByteLookup)
+        if (avx512vbmi::works()) {
+            constexpr auto best = std::is_same_v<T, TypeMXFP4> ? avx512vbmi::mxfp4 : avx512vbmi::iq4_nl;
+            return best(tile, tile_stride, num_tiles, x, first_column, num_columns, out, out_stride, ahead);
+        }
+    q8_matmul<T>(tile, tile_stride, num_tiles, x, first_column, num_columns, out, out_stride, ahead);
+}
+#endif

@@ -3,7 +3,7 @@ struct F { __m256 a, b; };   // 16 x float32
 struct I { __m256i a, b; };  // 16 x int32
 struct B { __m256i a, b; };  // 64 x uint8: 16 rows x 4 columns of weights
 
-constexpr bool kMayHaveBf16Products = false, kBiasedSigned = false;  // vpmaddubsw would saturate on biased bytes
+constexpr bool kMayHaveBf16Products = false, kMayHaveByteLookup = false, kBiasedSigned = false;  // vpmaddubsw would saturate on biased bytes
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
 constexpr int kTileQueries = 4, kTileVectors = 1;  // of attention: 8 registers of sums
 

@@ -7,7 +7,7 @@ using B = __m512i;  // 64 x uint8: 16 rows x 4 columns of weights
 // vpdpbusd wants unsigned weights: signed ones are stored biased by 128 and corrected with the
 // activations' block sum.
 constexpr bool kBiasedSigned = true;
-constexpr bool kMayHaveBf16Products = true;
+constexpr bool kMayHaveBf16Products = true, kMayHaveByteLookup = true;
 // 2 tiles x 6 columns: as many registers of sums and of totals, four of weights
 constexpr int kTilesTogether = 2, kMaxColumns = 6;
 constexpr int kTileQueries = 4, kTileVectors = 4;  // of attention: 16 registers of sums
@@ -91,6 +91,17 @@ INLINE B b_lookup(const uint8_t* table16, B codes) {
     const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table16));
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), codes);
 }
+#ifdef __AVX512VBMI__
+#define INGLE_NIBBLE_LOOKUP
+// table16[nibble] of the low and of the high nibbles. vpermb looks at six bits of an index; in a table
+// that is there four times only four of them count, and nothing needs to be masked.
+INLINE void b_lookup_nibbles(const uint8_t* table16, B both, B& low, B& high) {
+    const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table16));
+    const B table = _mm512_broadcast_i32x4(t);
+    low = _mm512_permutexvar_epi8(both, table);
+    high = _mm512_permutexvar_epi8(_mm512_srli_epi16(both, 4), table);
+}
+#endif
 // codes, raised by 16 where bit 4 g + j of word r is set, for byte 4 r + j
 INLINE B b_or_fifth(B codes, B words, int g) {
     const B spread = _mm512_add_epi8(

@@ -4,7 +4,7 @@ struct F { float v[16]; };
 struct I { int32_t v[16]; };
 struct B { uint8_t v[64]; };  // 16 rows x 4 columns of weights
 
-constexpr bool kBiasedSigned = false, kMayHaveBf16Products = false;
+constexpr bool kBiasedSigned = false, kMayHaveBf16Products = false, kMayHaveByteLookup = false;
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
 constexpr int kTileQueries = 1, kTileVectors = 1;
 

@@ -4,7 +4,7 @@ struct F { float32x4_t a, b, c, d; };  // 16 x float32
 struct I { int32x4_t a, b, c, d; };    // 16 x int32
 struct B { uint8x16_t a, b, c, d; };   // 64 x uint8: 16 rows x 4 columns of weights
 
-constexpr bool kBiasedSigned = false, kMayHaveBf16Products = false;
+constexpr bool kBiasedSigned = false, kMayHaveBf16Products = false, kMayHaveByteLookup = false;
 // 16 registers of integer sums and 8 of weights; the totals are touched once a block
 constexpr int kTilesTogether = 1, kMaxColumns = 4;
 constexpr int kTileQueries = 4, kTileVectors = 1;  // of attention: 16 registers of sums
