@@ -7,6 +7,10 @@
 // With few columns a tile is read once and left: while R tiles are in use, what comes next is asked
 // for, evenly, across the 4 KiB pages at which the hardware's own prefetching stops.
 constexpr int64_t kMaxColumnsAhead = 16;
+// Bytes from one line asked for to the next. CPUs fetch lines in pairs; where a block is mostly bytes,
+// asking for each line only keeps the first cache busy, where decoding takes time too it pays.
+template <class T>
+constexpr int64_t kAheadStep = T::kQuantBytes >= 512 ? 128 : 64;
 
 // What is read after the first `done` of `num_tiles` tiles.
 INLINE Ahead tiles_after(const uint8_t* tile, int64_t tile_stride, int done, int num_tiles, Ahead ahead) {
@@ -47,7 +51,7 @@ INLINE void q8_matmul_columns(const uint8_t* tile, int64_t tile_stride, const Q8
         for (int r = 0; r < R; ++r) acc[c][r] = f_zero();
     for (int64_t b = 0; b < blocks; ++b) {
         const uint8_t* quants = tile + b * T::kQuantBytes;
-        for (int line = 0; line < lines; ++line, ahead += 64) prefetch_l2(ahead);
+        for (int line = 0; line < lines; ++line, ahead += kAheadStep<T>) prefetch_l2(ahead);
         const int8_t* a = q + b * kBlock;
 #pragma GCC unroll 2
         for (int run = 0; run < kRuns; ++run) {
@@ -116,7 +120,7 @@ INLINE void q8_matmul_tiles(const uint8_t* tile, int64_t tile_stride, const Q8Ro
                             int64_t first_column, int64_t num_columns, float* out, int64_t out_stride,
                             Ahead ahead) {
     const int64_t passes = (num_columns + kMaxColumns - 1) / kMaxColumns;
-    const int64_t share = passes * (x.columns / kBlock) * 64;  // bytes that one line a block comes to
+    const int64_t share = passes * (x.columns / kBlock) * kAheadStep<T>;  // that one line a block comes to
     const bool streams = ahead.at && num_columns > 0 && num_columns <= kMaxColumnsAhead;
     const int lines = streams ? static_cast<int>((ahead.nbytes + share - 1) / share) : 0;
     int64_t done = 0;
@@ -124,7 +128,7 @@ INLINE void q8_matmul_tiles(const uint8_t* tile, int64_t tile_stride, const Q8Ro
         const int64_t end = num_columns * (pass + 1) / passes;
         q8_matmul_pass<T, R, kMaxColumns>(end - done, tile, tile_stride, x, first_column + done,
                                           out + done * out_stride, out_stride, ahead.at, lines);
-        if (streams) ahead.at += x.columns / kBlock * lines * 64;
+        if (streams) ahead.at += x.columns / kBlock * lines * kAheadStep<T>;
         done = end;
     }
 }
