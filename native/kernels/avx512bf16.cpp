@@ -112,9 +112,12 @@ void one_column(const uint8_t* tile, int64_t tile_stride, int64_t width, const f
 #pragma GCC unroll 4
             for (int64_t k = b; k < b + kPairsOfBlock; ++k) {
                 const __m512bh value = (__m512bh)_mm512_set1_epi32(static_cast<int>(pairs_of[k]));
-#pragma GCC unroll 2
-                for (int r = 0; r < R; ++r, ahead += 64) {
+                if (R == 2 || k % 2 == 0) {  // CPUs fetch lines in pairs
                     _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
+                    ahead += 128;
+                }
+#pragma GCC unroll 2
+                for (int r = 0; r < R; ++r) {
                     const uint8_t* from = tile + r * tile_stride + (start + 2 * k) * kTileRows * 2;
                     const __m512i w =
                         2 * k < count ? weight_pairs(from, 2 * k + 1 == count) : _mm512_setzero_si512();

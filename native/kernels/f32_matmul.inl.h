@@ -3,8 +3,8 @@
 // A float tile is column after column of 16 values. Each output element sums 32 products by fma
 // from zero, then adds that partial sum to its total: blocks in index order here too.
 
-constexpr int64_t kRunColumns = 4 * kBlock;  // decoded at once; totals stay in registers meanwhile
-constexpr int kFewColumns = 2;               // so few that decoded weights are not worth keeping
+constexpr int64_t kFloatAheadStep = 128;  // as kAheadStep of bytes
+constexpr int kFewColumns = 2;            // so few that decoded weights are not worth keeping
 
 struct FloatF32 {
     static constexpr int kBytes = 4;
@@ -74,87 +74,85 @@ struct BlockAsFloat {
     }
 };
 
-// Tiles times N columns of `count` values, 32 by 32. weight(r, k): tile r's 16 weights of column k;
-// before(k): called when 32 columns begin. first: out has no totals yet.
-template <int R, int N, class Weight, class Before>
-INLINE void f32_columns(int64_t count, const float* x, int64_t x_stride, float* out, int64_t out_stride,
-                        bool first, Weight weight, Before before) {
-    F total[N][R];
+// R decoded tiles (R, 32, 16) times N columns of 32 values, `count` of them there.
+template <int R, int N>
+INLINE void f32_columns(const float* w, int64_t count, const float* x, int64_t x_stride, float* out,
+                        int64_t out_stride, bool first) {
+    F part[N][R];
 #pragma GCC unroll 8
     for (int c = 0; c < N; ++c)
 #pragma GCC unroll 2
-        for (int r = 0; r < R; ++r)
-            total[c][r] = first ? f_zero() : f_load(out + c * out_stride + r * kTileRows);
-    for (int64_t start = 0; start < count; start += kBlock) {
-        const int64_t end = start + kBlock < count ? start + kBlock : count;
-        before(start);
-        F part[N][R];
+        for (int r = 0; r < R; ++r) part[c][r] = f_zero();
+    for (int64_t k = 0; k < count; ++k) {
+        F weight[R];
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) weight[r] = f_load(w + (r * kBlock + k) * kTileRows);
 #pragma GCC unroll 8
-        for (int c = 0; c < N; ++c)
+        for (int c = 0; c < N; ++c) {
+            const F value = f_set1(x[c * x_stride + k]);
 #pragma GCC unroll 2
-            for (int r = 0; r < R; ++r) part[c][r] = f_zero();
-        for (int64_t k = start; k < end; ++k) {
-            F w[R];
-#pragma GCC unroll 2
-            for (int r = 0; r < R; ++r) w[r] = weight(r, k);
-#pragma GCC unroll 8
-            for (int c = 0; c < N; ++c) {
-                const F value = f_set1(x[c * x_stride + k]);
-#pragma GCC unroll 2
-                for (int r = 0; r < R; ++r) part[c][r] = f_fma(w[r], value, part[c][r]);
-            }
+            for (int r = 0; r < R; ++r) part[c][r] = f_fma(weight[r], value, part[c][r]);
         }
-        const bool starts = first && start == 0;
-#pragma GCC unroll 8
-        for (int c = 0; c < N; ++c)
-#pragma GCC unroll 2
-            for (int r = 0; r < R; ++r) total[c][r] = starts ? part[c][r] : f_add(total[c][r], part[c][r]);
     }
 #pragma GCC unroll 8
     for (int c = 0; c < N; ++c)
 #pragma GCC unroll 2
-        for (int r = 0; r < R; ++r) f_store(out + c * out_stride + r * kTileRows, total[c][r]);
+        for (int r = 0; r < R; ++r) {
+            float* to = out + c * out_stride + r * kTileRows;
+            f_store(to, first ? part[c][r] : f_add(f_load(to), part[c][r]));
+        }
 }
 
-// R decoded tiles (R, kRunColumns, 16) times columns in passes of nearly equal width.
+// R decoded tiles (R, 32, 16) times columns in passes of nearly equal width.
 template <int R, int N>
 INLINE void f32_pass(int64_t columns, const float* w, int64_t count, const float* x, int64_t x_stride,
                      float* out, int64_t out_stride, bool first) {
-    if (columns == N)
-        f32_columns<R, N>(
-            count, x, x_stride, out, out_stride, first,
-            [&](int r, int64_t k) { return f_load(w + (r * kRunColumns + k) * kTileRows); }, [](int64_t) {});
+    if (columns == N) f32_columns<R, N>(w, count, x, x_stride, out, out_stride, first);
     else if constexpr (N > 1) f32_pass<R, N - 1>(columns, w, count, x, x_stride, out, out_stride, first);
 }
 
-// `columns` rows of `count` activations from x, x_stride apart, into rounded[columns][kRunColumns].
+// `columns` rows of `count` activations from x, x_stride apart, into rounded[columns][32].
 INLINE void round_block(int64_t columns, int64_t count, const float* x, int64_t x_stride, float* rounded) {
     for (int64_t c = 0; c < columns; ++c)
         for (int64_t i = 0; i < count; i += 16) {
             float tail[16] = {};
             for (int64_t j = i; i + 16 > count && j < count; ++j) tail[j - i] = x[c * x_stride + j];
-            f_store(rounded + c * kRunColumns + i,
+            f_store(rounded + c * kBlock + i,
                     rounded_activation(f_load(i + 16 > count ? tail : x + c * x_stride + i)));
         }
 }
 
+// R tiles times N columns, few enough that weights are used as they are loaded.
 template <class T, int R, int N>
 INLINE void f32_direct(const uint8_t* tile, int64_t tile_stride, int64_t width, const float* x,
                        int64_t x_stride, float* out, int64_t out_stride, const uint8_t* ahead, int lines) {
-    f32_columns<R, N>(
-        width, x, x_stride, out, out_stride, true,
-        [&](int r, int64_t k) { return T::column(tile + r * tile_stride, k); },
-        [&](int64_t) {
-            for (int line = 0; line < lines; ++line, ahead += 64) prefetch_l2(ahead);
-        });
+    F total[N][R];
+    for (int64_t start = 0; start < width; start += kBlock) {
+        const int64_t end = start + kBlock < width ? start + kBlock : width;
+        for (int line = 0; line < lines; ++line, ahead += kFloatAheadStep) prefetch_l2(ahead);
+        F part[N][R];
+        for (int c = 0; c < N; ++c)
+            for (int r = 0; r < R; ++r) part[c][r] = f_zero();
+        for (int64_t k = start; k < end; ++k)
+#pragma GCC unroll 2
+            for (int r = 0; r < R; ++r) {
+                const F weight = T::column(tile + r * tile_stride, k);
+#pragma GCC unroll 2
+                for (int c = 0; c < N; ++c) part[c][r] = f_fma(weight, f_set1(x[c * x_stride + k]), part[c][r]);
+            }
+        for (int c = 0; c < N; ++c)
+            for (int r = 0; r < R; ++r) total[c][r] = start ? f_add(total[c][r], part[c][r]) : part[c][r];
+    }
+    for (int c = 0; c < N; ++c)
+        for (int r = 0; r < R; ++r) f_store(out + c * out_stride + r * kTileRows, total[c][r]);
 }
 
 template <class T, int R, bool kRounded>
 INLINE void f32_tiles(const uint8_t* tile, int64_t tile_stride, int64_t width, const float* x,
                       int64_t x_stride, int64_t num_columns, float* out, int64_t out_stride, Ahead ahead) {
-    const int64_t share = (width + kBlock - 1) / kBlock * 64;  // bytes that one line a block comes to
-    const bool streams = ahead.at && num_columns <= kMaxColumnsAhead;
-    const int lines = streams ? static_cast<int>((ahead.nbytes + share - 1) / share) : 0;
+    const int64_t share = (width + kBlock - 1) / kBlock * kFloatAheadStep;  // that one line a block comes to
+    if (!ahead.at) ahead = {tile + R * tile_stride, R * tile_stride};  // nobody said: what lies there
+    const int lines = static_cast<int>((ahead.nbytes + share - 1) / share);
     if constexpr (T::kDirect && !kRounded) {
         if (num_columns == 1)
             return f32_direct<T, R, 1>(tile, tile_stride, width, x, x_stride, out, out_stride, ahead.at, lines);
@@ -162,25 +160,21 @@ INLINE void f32_tiles(const uint8_t* tile, int64_t tile_stride, int64_t width, c
             return f32_direct<T, R, kFewColumns>(tile, tile_stride, width, x, x_stride, out, out_stride,
                                                  ahead.at, lines);
     }
-    alignas(64) float w[R * kRunColumns * kTileRows];
-    alignas(64) float rounded[kRounded ? kMaxColumns * kRunColumns : 1];
+    alignas(64) float w[R * kBlock * kTileRows];
+    alignas(64) float rounded[kRounded ? kMaxColumns * kBlock : 1];
     const int64_t passes = (num_columns + kMaxColumns - 1) / kMaxColumns;
-    for (int64_t start = 0; start < width; start += kRunColumns) {
-        const int64_t count = start + kRunColumns < width ? kRunColumns : width - start;
-        for (int64_t at = 0; at < count; at += kBlock) {
-            const int64_t columns = at + kBlock < count ? kBlock : count - at;
-            for (int line = 0; line < lines; ++line, ahead.at += 64) prefetch_l2(ahead.at);
-            for (int r = 0; r < R; ++r)
-                T::block(tile + r * tile_stride, width, start + at, columns,
-                         w + (r * kRunColumns + at) * kTileRows);
-        }
+    for (int64_t start = 0; start < width; start += kBlock) {
+        const int64_t count = start + kBlock < width ? kBlock : width - start;
+        for (int line = 0; line < lines; ++line, ahead.at += kFloatAheadStep) prefetch_l2(ahead.at);
+        for (int r = 0; r < R; ++r)
+            T::block(tile + r * tile_stride, width, start, count, w + r * kBlock * kTileRows);
         int64_t done = 0;
         for (int64_t pass = 0; pass < passes; ++pass) {
             const int64_t end = num_columns * (pass + 1) / passes;
             const float* from = x + done * x_stride + start;
             if constexpr (kRounded) round_block(end - done, count, from, x_stride, rounded);
             f32_pass<R, kMaxColumns>(end - done, w, count, kRounded ? rounded : from,
-                                     kRounded ? kRunColumns : x_stride, out + done * out_stride, out_stride,
+                                     kRounded ? kBlock : x_stride, out + done * out_stride, out_stride,
                                      start == 0);
             done = end;
         }
