@@ -24,13 +24,18 @@ TEXT = "How are you, and how is the weather over there by the sea, where the shi
 class Server:
     """`ingle serve` over a folder of prefixes; log: what it said so far."""
 
+    http: httpx.Client
+
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.log = ""
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+
+    def client(self) -> httpx.Client:
         self.until_said("OpenAI: ")
         url = self.log.split("OpenAI: ")[1].split()[0]
-        self.http = httpx.Client(base_url=url, timeout=60)
+        return httpx.Client(base_url=url, timeout=60)
 
     def _listen(self) -> None:
         assert self.process.stderr is not None
@@ -50,7 +55,7 @@ class Server:
             "temperature": 0,
             "max_tokens": 24,
         }
-        answer = self.http.post("chat/completions", json=asked | {"max_tokens": 24})
+        answer = self.http.post("chat/completions", json=asked)
         assert answer.status_code == 200, answer.text
         said: dict[str, Any] = answer.json()
         return said
@@ -61,12 +66,13 @@ def serving(model: Path, cache: Path) -> Iterator[Server]:
     command = [sys.executable, "-m", "ingle.cli", "serve", str(model), "--port", "0"]
     command += ["--threads", "1", "--cache-dir", str(cache)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        server = Server(process)
         try:
-            server = Server(process)
-            with server.http:
+            with server.client() as server.http:
                 yield server
         finally:
             process.terminate()
+            server.listener.join()  # until the process has nothing more to say
 
 
 def whole(folder: Path) -> list[Path]:
