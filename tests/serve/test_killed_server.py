@@ -89,6 +89,8 @@ def test_killed_while_it_writes_it_starts_again_with_what_was_whole(
     cache = tmp_path / "cache"
     with serving(scripted_folder, cache) as server:
         first = server.ask(TEXT)
+        while not list(cache.rglob("*.kv")):  # its first page, by a thread of its own
+            time.sleep(0.02)
         with contextlib.suppress(httpx.HTTPError):
             for number in range(1000):
                 server.ask(f"{number} {TEXT}")
@@ -100,7 +102,8 @@ def test_killed_while_it_writes_it_starts_again_with_what_was_whole(
     halves = len(list(cache.rglob("*.tmp")))
     with serving(scripted_folder, cache) as server:
         again = server.ask(TEXT)
-        assert server.log.count("was cleared away") == halves
+        if halves:
+            server.until_said("was cleared away")
     assert again["choices"] == first["choices"]
     assert again["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
     assert not list(cache.rglob("*.tmp"))
