@@ -149,6 +149,7 @@ struct Logits : Step {
     void run(const Frame& f, int thread) override {
         const int64_t parts = in.int8_parts == 2 ? 2 : 1, n = rows(f), most = kColumnBlock / parts;
         const int64_t total = num_pairs(*weight);
+        if (n == 0) return;  // part of a prompt: nobody asks for its logits
         if (n * parts <= kFewRows)
             return stream(f, thread, total, 4, [&](int64_t u, int64_t next) {
                 pair(f, u, 0, n, parts, next < total ? ahead_of(*weight, 0, next) : after(f, thread));
