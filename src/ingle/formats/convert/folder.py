@@ -7,7 +7,6 @@ It does not know where tensors come from.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from ingle.formats.convert import config as configs
 from ingle.formats.convert import vocabulary
 from ingle.formats.convert.lazy import LazyTensor
 from ingle.formats.mapping import Bytes
+from ingle.formats.text_file import write_text
 from ingle.formats.writer import Progress, TensorSpec, write_safetensors
 
 WEIGHTS = "model.safetensors"
@@ -76,7 +76,7 @@ def write_folder(
         rule = f"target must be a folder that can be made, but got {error.strerror}"
         raise IngleError(str(folder), rule) from None
     for name, text in files.items():
-        _write_text(folder / name, text)
+        write_text(folder / name, text)
     path = folder / WEIGHTS
     specs = [TensorSpec(name, tensor.format, tensor.shape) for name, tensor in tensors.items()]
     write_safetensors(path, {"format": "pt"}, specs, read, job=job, progress=progress)
@@ -95,12 +95,3 @@ def _openai_dtype(name: str, tensor: LazyTensor) -> str:
     if tensor.format == "U8":
         return "FP4" if name.endswith(".blocks") else "UE8"
     return tensor.format
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

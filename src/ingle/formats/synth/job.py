@@ -6,7 +6,6 @@ It does not know names of tensors (`gpt_oss`, `dense`) nor how weights are drawn
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from ingle.formats.mapping import Bytes
 from ingle.formats.synth import byte_vocabulary
 from ingle.formats.synth.planned import PlannedModel, plan
 from ingle.formats.synth.tensor import Part
+from ingle.formats.text_file import write_text
 from ingle.formats.writer import Progress, TensorSpec, write_gguf, write_safetensors
 
 _DRAWING = 1  # raise when the same seed would give other weights
@@ -137,7 +137,7 @@ def _write_folder(
         files |= vocabulary.folder_from_keys(_tokenizer_keys(model.config))
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        _write_text(folder / name, text)
+        write_text(folder / name, text)
     path, stated = folder / "model.safetensors", {"format": "pt"}
     write_safetensors(path, stated, weights.specs, weights.read, job=weights.job, progress=progress)
     return path
@@ -146,12 +146,3 @@ def _write_folder(
 def _dtype(part: Part) -> str:
     """OpenAI's name of a stored type."""
     return {Part.ALL: "BF16", Part.CODES: "FP4", Part.EXPONENTS: "UE8"}[part]
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
