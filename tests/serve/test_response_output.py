@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ingle.llm import TokenLogprob
 from ingle.llm.piece import CallBegun, CallText, Piece
 from ingle.llm.reasoning import Part
-from ingle.serve.openai_logprobs import shown_tokens
-from ingle.serve.openai_scores import Scores, shown
+from ingle.serve.openai.logprobs import shown_tokens
+from ingle.serve.openai.scores import Scores, shown
 from ingle.serve.responses.output import Output
 from ingle.serve.responses.tools import Declared, as_arguments, as_text
 

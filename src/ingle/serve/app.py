@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from ingle import __version__
 from ingle.errors import IngleError
-from ingle.serve import house, mistake, openai_chat, openai_completions, openai_models, tokens
+from ingle.serve import house, mistake, tokens
 from ingle.serve.anthropic import routes as anthropic
 from ingle.serve.body import BodyLimit
 from ingle.serve.house import Life
@@ -25,6 +25,7 @@ from ingle.serve.journal import Journal
 from ingle.serve.keys import KeyCheck, Keys
 from ingle.serve.metrics import Metrics
 from ingle.serve.ollama import routes as ollama
+from ingle.serve.openai import chat, completions, models
 from ingle.serve.origin import Neighbours, OriginCheck
 from ingle.serve.rack import Rack
 from ingle.serve.recall import Recall
@@ -72,9 +73,9 @@ def create_app(
     app.add_middleware(KeyCheck, keys=doors.keys)
     app.add_middleware(OriginCheck, neighbours=doors.neighbours)
     app.add_middleware(Journal, told=metrics.note, prompts=doors.log_prompts)
-    app.include_router(openai_chat.router(rack, recall))
-    app.include_router(openai_completions.router(rack))
-    app.include_router(openai_models.router(rack))
+    app.include_router(chat.router(rack, recall))
+    app.include_router(completions.router(rack))
+    app.include_router(models.router(rack))
     app.include_router(responses.router(rack, recall, store))
     app.include_router(tokens.router(rack))
     app.include_router(ollama.router(rack, recall))

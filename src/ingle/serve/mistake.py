@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from ingle.serve import openai_error
 from ingle.serve.anthropic import error as anthropic_error
 from ingle.serve.json_body import JsonBody
 from ingle.serve.ollama import error as ollama_error
+from ingle.serve.openai import error as openai_error
 from ingle.serve.refusal import Refusal, refusal_of
 
 _BODIES: tuple[tuple[str, Callable[[Refusal], dict[str, Any]]], ...] = (

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from ingle.errors import IngleError, UnsupportedError
-from ingle.serve.openai_fields import ReasoningFields, SamplingFields, token_limit
+from ingle.serve.openai.fields import ReasoningFields, SamplingFields, token_limit
 from ingle.serve.responses.tools import Declared, declared
 
 LOGPROBS = "message.output_text.logprobs"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ingle.llm import TokenLogprob
 from ingle.llm.piece import CallBegun, CallText, Piece
-from ingle.serve.openai_logprobs import LogprobQueue, entry
+from ingle.serve.openai.logprobs import LogprobQueue, entry
 from ingle.serve.responses.items import encoded, new_id
 from ingle.serve.responses.tools import Declared, as_text
 

@@ -15,12 +15,13 @@ from fastapi.responses import Response, StreamingResponse
 from ingle.chat.message import Message
 from ingle.errors import IngleError
 from ingle.llm import Completion
-from ingle.serve import exchange, openai_error, sse
+from ingle.serve import exchange, sse
 from ingle.serve.connection import unless_gone
 from ingle.serve.heartbeat import lively
 from ingle.serve.json_body import JsonBody
-from ingle.serve.openai_chat import GONE
-from ingle.serve.openai_fields import named
+from ingle.serve.openai import error as openai_error
+from ingle.serve.openai.chat import GONE
+from ingle.serve.openai.fields import named
 from ingle.serve.rack import Answering, Rack
 from ingle.serve.recall import Recall
 from ingle.serve.responses.body import NAMES, ResponseBody

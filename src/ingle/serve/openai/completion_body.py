@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from ingle.errors import IngleError, UnsupportedError
-from ingle.serve.openai_chat import MAX_CHOICES
-from ingle.serve.openai_fields import SamplingFields, StreamOptions
+from ingle.serve.openai.chat import MAX_CHOICES
+from ingle.serve.openai.fields import SamplingFields, StreamOptions
 
 USUAL_TOKENS = 16  # of an answer, as OpenAI's reference has it
 

@@ -12,9 +12,10 @@ from ingle import __version__
 from ingle.llm import TokenLogprob
 from ingle.llm.piece import CallBegun, CallText, Piece
 from ingle.llm.reasoning import Part
-from ingle.serve import openai_error, sse
-from ingle.serve.openai_logprobs import LogprobQueue, chat_logprobs
-from ingle.serve.openai_usage import finish_reason, usage_of
+from ingle.serve import sse
+from ingle.serve.openai import error as openai_error
+from ingle.serve.openai.logprobs import LogprobQueue, chat_logprobs
+from ingle.serve.openai.usage import finish_reason, usage_of
 from ingle.serve.turn import Turn
 
 

@@ -19,15 +19,15 @@ from ingle.serve import exchange, sse
 from ingle.serve.connection import unless_gone
 from ingle.serve.heartbeat import lively
 from ingle.serve.json_body import JsonBody
-from ingle.serve.openai_chat import GONE
-from ingle.serve.openai_chunks import Head
-from ingle.serve.openai_completion_body import CompletionBody
-from ingle.serve.openai_completion_chunks import chunks, echo
-from ingle.serve.openai_fields import named
-from ingle.serve.openai_logprobs import shown_tokens
-from ingle.serve.openai_prompts import Prompt, prompts_of
-from ingle.serve.openai_scores import Scores
-from ingle.serve.openai_usage import finish_reason, usage_of_all
+from ingle.serve.openai.chat import GONE
+from ingle.serve.openai.chunks import Head
+from ingle.serve.openai.completion_body import CompletionBody
+from ingle.serve.openai.completion_chunks import chunks, echo
+from ingle.serve.openai.fields import named
+from ingle.serve.openai.logprobs import shown_tokens
+from ingle.serve.openai.prompts import Prompt, prompts_of
+from ingle.serve.openai.scores import Scores
+from ingle.serve.openai.usage import finish_reason, usage_of_all
 from ingle.serve.rack import Answering, Rack
 from ingle.serve.turn import next_seed
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from ingle.llm import AsyncStream, TokenLogprob
 from ingle.llm.reasoning import Part
-from ingle.serve import openai_error, sse
-from ingle.serve.openai_chunks import Head
-from ingle.serve.openai_completion_body import CompletionBody
-from ingle.serve.openai_logprobs import LogprobQueue
-from ingle.serve.openai_prompts import Prompt
-from ingle.serve.openai_scores import Scores
-from ingle.serve.openai_usage import finish_reason, usage_of_all
+from ingle.serve import sse
+from ingle.serve.openai import error as openai_error
+from ingle.serve.openai.chunks import Head
+from ingle.serve.openai.completion_body import CompletionBody
+from ingle.serve.openai.logprobs import LogprobQueue
+from ingle.serve.openai.prompts import Prompt
+from ingle.serve.openai.scores import Scores
+from ingle.serve.openai.usage import finish_reason, usage_of_all
 from ingle.serve.turn import merged
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ingle.llm import TokenLogprob
-from ingle.serve.openai_logprobs import number
+from ingle.serve.openai.logprobs import number
 
 _UTF8 = codecs.getincrementaldecoder("utf-8")
 

@@ -1,7 +1,7 @@
 """``/v1/chat/completions``: owns OpenAI's Chat API: its route, its body, its answers.
 
 It follows the API reference of OpenAI; fields of other servers that clients send mean what they
-mean there (`openai_fields`). Streams are `openai_chunks`'.
+mean there (`fields`). Streams are `chunks`'.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ingle.serve import exchange, sse
 from ingle.serve.connection import unless_gone
 from ingle.serve.heartbeat import lively
 from ingle.serve.json_body import JsonBody
-from ingle.serve.openai_chunks import Head, chunks
-from ingle.serve.openai_fields import (
+from ingle.serve.openai.chunks import Head, chunks
+from ingle.serve.openai.fields import (
     ReasoningFields,
     SamplingFields,
     StreamOptions,
     named,
     token_limit,
 )
-from ingle.serve.openai_logprobs import chat_logprobs, shown_tokens
-from ingle.serve.openai_usage import finish_reason, usage_of
+from ingle.serve.openai.logprobs import chat_logprobs, shown_tokens
+from ingle.serve.openai.usage import finish_reason, usage_of
 from ingle.serve.rack import Rack
 from ingle.serve.recall import Recall
 from ingle.serve.turn import Turn, with_system
