@@ -18,8 +18,8 @@ from ingle.formats.convert import write_huggingface
 from ingle.formats.convert.lazy import LazyTensor, narrowed
 from ingle.formats.mapping import Bytes, quoted
 from ingle.formats.writer import Progress
-from ingle.quantize.encode import decode_rows, encode_rows
-from ingle.quantize.job import Floats, Plan, identity, importance_of
+from ingle.quantize.encode import decode_rows
+from ingle.quantize.job import Plan, encoder, identity
 from ingle.quantize.mixture import MIXTURES, is_candidate
 from ingle.quantize.recipe import Assignment, Recipe, named_type
 
@@ -98,24 +98,14 @@ def _encoded(planned: Plan, a: Assignment, threads: int) -> LazyTensor:
     tensor = planned.model.tensors[a.name]
     if a.is_copied:
         return tensor if is_candidate(a.name, a.shape) else narrowed(tensor)
-    importance = importance_of(planned, a)
-
-    def one(weights: Floats, matrix: int) -> Bytes:
-        return encode_rows(
-            a.target,
-            weights,
-            None if importance is None else importance[matrix],
-            search=planned.method != "ggml",
-            threads=threads,
-            where=f"tensor {quoted(a.name)}",
-        )
+    encode = encoder(planned, a, threads)
 
     def rows(first: int, last: int) -> Bytes:
         stored = tensor.rows(first, last)
         weights = decode_rows(tensor.format, stored.reshape(-1, stored.shape[-1]))
         if len(a.shape) == 2:
-            return one(weights, 0)
+            return encode(weights, 0)
         matrices = weights.reshape(last - first, -1, a.shape[-1])
-        return np.stack([one(matrix, index) for index, matrix in enumerate(matrices, first)])
+        return np.stack([encode(matrix, index) for index, matrix in enumerate(matrices, first)])
 
     return LazyTensor(a.name, a.target, a.shape, rows)

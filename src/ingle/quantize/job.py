@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -142,13 +142,21 @@ def _encoded(
     if assignment.is_copied:
         yield from tensor.pieces()
         return
-    importance = importance_of(planned, assignment)
+    encode = encoder(planned, assignment, threads)
     whole = rounding is not None and rounding.knows(assignment.name)
     for matrix, weights in decoded(tensor, whole):
         if whole and rounding is not None:
             yield rounding.encode(assignment.name, matrix, weights, assignment.target)
             continue
-        yield encode_rows(
+        yield encode(weights, matrix)
+
+
+def encoder(planned: Plan, assignment: Assignment, threads: int) -> Callable[[Floats, int], Bytes]:
+    """What rounds rows of a matrix, (rows, columns) and the matrix's number, to encoded rows."""
+    importance = _importance(planned, assignment)
+
+    def encode(weights: Floats, matrix: int) -> Bytes:
+        return encode_rows(
             assignment.target,
             weights,
             None if importance is None else importance[matrix],
@@ -157,8 +165,10 @@ def _encoded(
             where=f"tensor {quoted(assignment.name)}",
         )
 
+    return encode
 
-def importance_of(planned: Plan, assignment: Assignment) -> Floats | None:
+
+def _importance(planned: Plan, assignment: Assignment) -> Floats | None:
     """What the imatrix says of a matrix's columns, (matrices, columns), if there is one.
 
     llama.cpp ignores what it says of the embedding: one row of it is one token.
