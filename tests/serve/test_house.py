@@ -27,6 +27,7 @@ from live import living, post, read_all
 
 Script = Any
 CHAT = "/v1/chat/completions"
+RAW = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
 
 
 def asked(text: str, **more: Any) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def test_what_is_done_within_the_grace_is_whole(script: Script) -> None:
     ("path", "body"),
     [
         (CHAT, asked("hello")),
-        ("/v1/completions", {"prompt": "hello"}),
+        ("/v1/completions", {"prompt": RAW}),
         ("/v1/responses", {"input": "hello"}),
         ("/v1/messages", asked("hello", max_tokens=64)),
         ("/api/chat", asked("hello", stream=False)),
