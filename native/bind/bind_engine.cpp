@@ -37,14 +37,16 @@ const Kernels& kernels_named(const std::string& isa) {
     return *kernels;
 }
 
-struct BoundMatrix {  // owns a reference to the array that holds the tiles
+struct BoundMatrix {  // owns references to the arrays that hold tiles and scales
     std::shared_ptr<Matrix> matrix;
     Array<uint8_t, 2> tiles;
+    std::optional<Array<float, 2>> row_scales;
 };
 
 // data: (matrices, bytes); the tiles of each begin `offset` bytes into its row.
 BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> data, int64_t offset,
-                        int64_t tile_stride, int64_t rows, int64_t columns) {
+                        int64_t tile_stride, int64_t rows, int64_t columns,
+                        std::optional<Array<float, 2>> row_scales) {
     const WeightType type = weight_type(format);
     require(rows >= 1 && columns >= 1 && data.shape(0) >= 1, "a matrix needs rows and columns");
     require(tile_facts(type).float_bytes || columns % kBlock == 0, "columns must be a multiple of 32");
@@ -57,7 +59,13 @@ BoundMatrix make_matrix(const std::string& format, Array<uint8_t, 2> data, int64
     require(offset >= 0 && offset <= stride && tile_stride >= tile_bytes(type, columns) &&
                 matrix->num_tiles() <= (stride - offset) / tile_stride,
             "tiles must lie inside the data");
-    return {std::move(matrix), std::move(data)};
+    if (row_scales) {
+        require(row_scales->shape(0) == data.shape(0) &&
+                    static_cast<int64_t>(row_scales->shape(1)) == matrix->num_tiles() * kTileRows,
+                "row scales must be (matrices, rows of whole tiles)");
+        matrix->row_scales = row_scales->data();
+    }
+    return {std::move(matrix), std::move(data), std::move(row_scales)};
 }
 
 // float16 or float32
@@ -116,10 +124,10 @@ public:
         tape_.norm(in, keep(weight), bias ? keep(*bias) : nullptr, eps, out);
     }
     void linear(int in, const std::vector<BoundMatrix>& weights,
-                const std::vector<std::optional<Array<float, 1>>>& biases, int out, bool add) {
+                const std::vector<std::optional<Array<float, 1>>>& biases, int out, bool add,
+                int64_t column) {
         require(weights.size() == biases.size(), "one bias (or None) per weight");
         std::vector<LinearPart> parts;
-        int64_t column = 0;
         for (size_t i = 0; i < weights.size(); ++i) {
             parts.push_back(part(weights[i], biases[i], column));
             column += weights[i].matrix->rows;
@@ -153,9 +161,12 @@ public:
     }
     void gate_up(int in, const BoundMatrix* gate, std::optional<Array<float, 1>> gate_bias,
                  const BoundMatrix& up, std::optional<Array<float, 1>> up_bias,
-                 const std::string& activation, int out) {
+                 const std::string& activation, int out, std::optional<int> up_in) {
         tape_.gate_up(in, gate ? part(*gate, gate_bias) : LinearPart{nullptr, nullptr, 0},
-                      part(up, up_bias), activation_named(activation), out);
+                      up_in.value_or(in), part(up, up_bias), activation_named(activation), out);
+    }
+    void round_inputs(int in, bool dynamic, bool symmetric, float scale, float zero, int out) {
+        tape_.round_inputs(in, {dynamic, symmetric, scale, zero}, out);
     }
     void moe(int in, int router, const BoundMatrix& gate, std::optional<Rows> gate_bias,
              const BoundMatrix& up, std::optional<Rows> up_bias, const BoundMatrix& down,
@@ -255,6 +266,7 @@ private:
     int64_t width(int slot) const { return tape_.width(slot); }
     std::shared_ptr<Matrix> keep(const BoundMatrix& m) {
         kept_tiles_.push_back(m.tiles);
+        if (m.row_scales) kept_tables_.push_back(*m.row_scales);
         return m.matrix;
     }
     const float* keep(const Array<float, 1>& a) {
@@ -308,9 +320,9 @@ void bind_engine(nb::module_& m) {
 
     nb::class_<BoundMatrix>(m, "Matrix", "A weight matrix in the kernel layout; keeps its array alive.")
         .def("__init__", [](BoundMatrix* self, const std::string& format, Array<uint8_t, 2> data, int64_t offset,
-                            int64_t tile_stride, int64_t rows, int64_t columns) {
-            new (self) BoundMatrix(make_matrix(format, std::move(data), offset, tile_stride, rows, columns));
-        }, "format"_a, "data"_a, "offset"_a, "tile_stride"_a, "rows"_a, "columns"_a)
+                            int64_t tile_stride, int64_t rows, int64_t columns, std::optional<Array<float, 2>> row_scales) {
+            new (self) BoundMatrix(make_matrix(format, std::move(data), offset, tile_stride, rows, columns, std::move(row_scales)));
+        }, "format"_a, "data"_a, "offset"_a, "tile_stride"_a, "rows"_a, "columns"_a, "row_scales"_a = nb::none())
         .def("decode_row", [](const BoundMatrix& self, int64_t row, Writable<float, 1> out) {
             require(row >= 0 && row < self.matrix->rows && static_cast<int64_t>(out.shape(0)) == self.matrix->columns,
                     "row must exist and out must have one value per column");
@@ -338,12 +350,13 @@ void bind_engine(nb::module_& m) {
         .def("embed", &BoundTape::embed, "table"_a, "positions"_a.none(), "out"_a, "table_at"_a.none() = nb::none(), "positions_at"_a.none() = nb::none(), "table_at, positions_at: descriptor of a file and offset of the first tile, to be read from there.")
         .def("select_outputs", &BoundTape::select_outputs, "source"_a, "out"_a)
         .def("norm", &BoundTape::norm, "source"_a, "weight"_a, "bias"_a.none(), "eps"_a, "out"_a)
-        .def("linear", &BoundTape::linear, "source"_a, "weights"_a, "biases"_a, "out"_a, "add"_a)
+        .def("linear", &BoundTape::linear, "source"_a, "weights"_a, "biases"_a, "out"_a, "add"_a, "column"_a = 0, "Weights write one behind the other, from `column` of the output on.")
         .def("logits", &BoundTape::logits, "source"_a, "weight"_a)
         .def("rescore", &BoundTape::rescore, "source"_a, "weight"_a, "count"_a, "The `count` most promising runs of 32 logits again, after `logits` by a scan.")
         .def("store_kv", &BoundTape::store_kv, "qkv"_a, "shape"_a, "cos"_a.none(), "sin"_a.none(), "interleaved"_a, "q_norm"_a.none(), "k_norm"_a.none(), "eps"_a)
         .def("attend", &BoundTape::attend, "qkv"_a, "shape"_a, "sinks"_a.none(), "out"_a)
-        .def("gate_up", &BoundTape::gate_up, "source"_a, "gate"_a.none(), "gate_bias"_a.none(), "up"_a, "up_bias"_a.none(), "activation"_a, "out"_a)
+        .def("gate_up", &BoundTape::gate_up, "source"_a, "gate"_a.none(), "gate_bias"_a.none(), "up"_a, "up_bias"_a.none(), "activation"_a, "out"_a, "up_source"_a = nb::none())
+        .def("round_inputs", &BoundTape::round_inputs, "source"_a, "dynamic"_a, "symmetric"_a, "scale"_a, "zero"_a, "out"_a, "Rows after a stay in 8 bits; `out` has no 8-bit parts, or two.")
         .def("moe", &BoundTape::moe, "source"_a, "router"_a, "gate"_a, "gate_bias"_a.none(), "up"_a, "up_bias"_a.none(), "down"_a, "down_bias"_a.none(), "num_experts_per_tok"_a, "routing"_a, "renormalize"_a, "activation"_a, "residual"_a)
         .def("watch", &BoundTape::watch, "source"_a, "sums"_a, "counts"_a, "sums (1, width) += squares of the slot's rows; counts (1,) += rows.")
         .def("watch_experts", &BoundTape::watch_experts, "source"_a, "in_sums"_a, "inner_sums"_a, "counts"_a, "The same per expert (experts, width), of the moe just recorded: into gate and up, into down.")

@@ -152,27 +152,24 @@ struct Logits : Step {
         if (n == 0) return;  // part of a prompt: nobody asks for its logits
         if (n * parts <= kFewRows)
             return stream(f, thread, total, 4, [&](int64_t u, int64_t next) {
-                pair(f, u, 0, n, parts, next < total ? ahead_of(*weight, 0, next) : after(f, thread));
+                pair(f, u, 0, n, next < total ? ahead_of(*weight, 0, next) : after(f, thread));
             });
         share(f, thread, total, 4, kFixedQuarters, [&](int64_t begin, int64_t end) {
             for (int64_t c = 0; c < n; c += most)
-                for (int64_t u = begin; u < end; ++u) pair(f, u, c, std::min(most, n - c), parts, {});
+                for (int64_t u = begin; u < end; ++u) pair(f, u, c, std::min(most, n - c), {});
         });
     }
     Ahead first_read(const Frame& f, int thread) const override {
         return ahead_of(*weight, 0, first_item(f, thread, num_pairs(*weight)));
     }
-    void pair(const Frame& f, int64_t u, int64_t c, int64_t n, int64_t parts, Ahead ahead) const {
+    void pair(const Frame& f, int64_t u, int64_t c, int64_t n, Ahead ahead) const {
         alignas(64) float y[kColumnBlock * kPairRows];
-        multiply(f.kernels, *weight, 0, u, in, c * parts, n * parts, y, kPairRows, ahead);
+        multiply(f.kernels, *weight, 0, u, in, c, n, y, kPairRows, ahead);
         const int64_t first = u * kPairRows;
         const int64_t width = std::min(kPairRows, weight->num_tiles() * kTileRows - first);
-        for (int64_t i = 0; i < n; ++i) {
-            float* to = f.batch.logits + (c + i) * f.batch.logits_stride + first;
-            const float* from = y + i * parts * kPairRows;
-            for (int64_t j = 0; j < width; ++j)
-                to[j] = parts == 2 ? from[j] + from[j + kPairRows] : from[j];
-        }
+        for (int64_t i = 0; i < n; ++i)
+            std::memcpy(f.batch.logits + (c + i) * f.batch.logits_stride + first, y + i * kPairRows,
+                        sizeof(float) * width);
     }
 };
 
@@ -208,11 +205,10 @@ struct Rescore : Logits {
     int64_t count;
     const int32_t* chosen;
     void run(const Frame& f, int thread) override {
-        const int64_t parts = in.int8_parts == 2 ? 2 : 1;
         const int64_t total = rows(f) * count;
         stream(f, thread, total, 4, [&](int64_t i, int64_t next) {
             const Ahead ahead = next < total ? ahead_of(*weight, 0, chosen[next]) : Ahead{};
-            pair(f, chosen[i], i / count, 1, parts, ahead);
+            pair(f, chosen[i], i / count, 1, ahead);
         });
     }
     Ahead first_read(const Frame&, int) const override { return {}; }  // they are yet to be chosen
@@ -221,7 +217,7 @@ struct Rescore : Logits {
 struct GateUp : Step {
     const char* name() const override { return "gate_up"; }
     bool reads_weights() const override { return true; }
-    Slot in, out;
+    Slot in, up_in, out;
     LinearPart gate, up;
     Activation activation;
     void run(const Frame& f, int thread) override {
@@ -243,18 +239,18 @@ struct GateUp : Step {
     // 32 hidden columns
     void unit(const Kernels& k, int64_t u, int64_t c, int64_t n, Ahead ahead) const {
         alignas(64) float g[kColumnBlock * kBlock], v[kColumnBlock * kBlock];
-        project(k, gate, u, c, n, g, ahead.at ? ahead_of(*up.weight, 0, u) : Ahead{});
-        project(k, up, u, c, n, v, ahead);
+        project(k, gate, in, u, c, n, g, ahead.at ? ahead_of(*up.weight, 0, u) : Ahead{});
+        project(k, up, up_in, u, c, n, v, ahead);
         for (int64_t i = 0; i < n; ++i) {
             float* h = row(out, c + i) + u * kBlock;
             k.activate[static_cast<int>(activation)](g + i * kBlock, v + i * kBlock, kBlock, h);
             if (out.int8_parts) quantize(k, h, out, c + i, u * kBlock, kBlock);
         }
     }
-    void project(const Kernels& k, const LinearPart& p, int64_t u, int64_t c, int64_t n, float* y,
-                 Ahead ahead) const {
+    void project(const Kernels& k, const LinearPart& p, const Slot& x, int64_t u, int64_t c, int64_t n,
+                 float* y, Ahead ahead) const {
         if (!p.weight) return;
-        multiply(k, *p.weight, 0, u, in, c, n, y, kPairRows, ahead);
+        multiply(k, *p.weight, 0, u, x, c, n, y, kPairRows, ahead);
         add_bias(y, n, kPairRows, p.bias ? p.bias + u * kPairRows : nullptr, kPairRows);
     }
 };
@@ -346,17 +342,19 @@ void Tape::rescore(int in, std::shared_ptr<Matrix> weight, int64_t count) {
     push(std::move(again));
 }
 
-void Tape::gate_up(int in, const LinearPart& gate, const LinearPart& up, Activation activation, int out) {
+void Tape::gate_up(int in, const LinearPart& gate, int up_in, const LinearPart& up, Activation activation,
+                   int out) {
     require((gate.weight == nullptr) == (activation == Activation::GeluTanh),
             "every activation but GELU takes a gate");
     for (const LinearPart* p : {&gate, &up}) {
         if (!p->weight) continue;
-        require_input(in, *p->weight);
+        require_input(p == &up ? up_in : in, *p->weight);
         require(at(out).width == p->weight->rows && p->weight->rows % kBlock == 0,
                 "gate and up must have as many rows as the output is wide, a multiple of 32");
     }
     auto step = std::make_unique<GateUp>();
     step->in = at(in);
+    step->up_in = at(up_in);
     step->out = at(out);
     step->gate = gate;
     step->up = up;

@@ -117,6 +117,8 @@ void Matrix::decode_row_of(const uint8_t* base, int64_t row, float* out) const {
             out[b * kBlock + j] = block_value(type, code, scale, minimum);
         }
     }
+    if (row_scales)
+        for (int64_t k = 0; k < columns; ++k) out[k] *= row_scales[row];
 }
 
 }  // namespace ingle

@@ -30,6 +30,9 @@ struct Matrix {
     const uint8_t* tiles;   // the first tile of the first matrix
     int64_t tile_stride;    // bytes from one tile to the next
     int64_t matrix_stride;  // bytes from one matrix to the next
+    // Factors of the rows' products, (num_matrices, num_tiles() * 16), beside the tiles' own scales;
+    // or null.
+    const float* row_scales = nullptr;
 
     bool is_float() const { return tile_facts(type).float_bytes != 0; }
     int64_t num_tiles() const { return (rows + kTileRows - 1) / kTileRows; }

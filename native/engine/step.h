@@ -108,6 +108,25 @@ inline Ahead ahead_of(const Matrix& w, int64_t matrix, int64_t p) {
     return {w.tile(2 * p, matrix), tiles_of_pair(w, p) * w.tile_stride};
 }
 
+// Products with 8-bit rows in two parts: y = W first + W second.
+inline void multiply_parts(const Kernels& k, const Matrix& w, const uint8_t* tile, int tiles,
+                           const Slot& in, int64_t c, int64_t n, float* out, int64_t out_stride,
+                           Ahead ahead) {
+    alignas(64) float both[kColumnBlock * kPairRows];
+    constexpr int64_t kMost = kColumnBlock / 2;
+    for (int64_t done = 0; done < n; done += kMost) {
+        const int64_t count = std::min(kMost, n - done);
+        k.q8_matmul[static_cast<int>(w.type)](tile, w.tile_stride, tiles, in.q, 2 * (c + done),
+                                              2 * count, both, kPairRows,
+                                              done + count < n ? Ahead{} : ahead);
+        for (int64_t i = 0; i < count; ++i) {
+            const float* from = both + 2 * i * kPairRows;
+            float* to = out + (done + i) * out_stride;
+            for (int64_t j = 0; j < tiles * kTileRows; ++j) to[j] = from[j] + from[j + kPairRows];
+        }
+    }
+}
+
 // Pair `p` of the weight (its last may be one tile) times activation rows [c, c + n) into
 // out[n][32]; weights are multiplied as integers where both sides have that form.
 // ahead: what this thread reads next.
@@ -116,11 +135,17 @@ inline void multiply(const Kernels& k, const Matrix& w, int64_t matrix, int64_t 
     const int type = static_cast<int>(w.type);
     const uint8_t* tile = w.tile(2 * p, matrix);
     const int tiles = tiles_of_pair(w, p);
-    if (in.int8_parts && !w.is_float())
+    if (in.int8_parts == 2 && !w.is_float())
+        multiply_parts(k, w, tile, tiles, in, c, n, out, out_stride, ahead);
+    else if (in.int8_parts && !w.is_float())
         k.q8_matmul[type](tile, w.tile_stride, tiles, in.q, c, n, out, out_stride, ahead);
     else
         k.f32_matmul[type](tile, w.tile_stride, tiles, w.columns, row(in, c), in.stride, n, out,
                            out_stride, ahead);
+    if (!w.row_scales) return;
+    const float* scales = w.row_scales + (matrix * w.num_tiles() + 2 * p) * kTileRows;
+    for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < tiles * kTileRows; ++j) out[i * out_stride + j] *= scales[j];
 }
 
 // y[i][0 .. width) += bias[0 .. width); nothing when bias is null

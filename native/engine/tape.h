@@ -86,6 +86,12 @@ struct MoeShape {
     Activation activation;
 };
 
+// How a checkpoint of 8-bit weights rounds what enters them: round(x / scale) + zero, -128 to 127.
+struct InputRounding {
+    bool dynamic, symmetric;  // dynamic: by the range of each row
+    float scale, zero;        // where it is not
+};
+
 struct Frame;
 struct Step;
 struct MoeBuffers;
@@ -113,7 +119,11 @@ public:
     void store_kv(int qkv, const AttentionShape& shape, const RopeTable& rope, const HeadNorms& norms);
     void attend(int qkv, const AttentionShape& shape, const float* sinks, int out);
     // gate has no weight for GeluTanh.
-    void gate_up(int in, const LinearPart& gate, const LinearPart& up, Activation activation, int out);
+    void gate_up(int in, const LinearPart& gate, int up_in, const LinearPart& up, Activation activation,
+                 int out);
+    // Rows of `in` after a stay in 8 bits as a checkpoint asks for it, as floats and, where `out` has
+    // two 8-bit parts, as exact integers.
+    void round_inputs(int in, const InputRounding& how, int out);
     // residual += weighted experts of `in`, chosen by the float slot `router`.
     void moe(int in, int router, const MoeShape& shape, const ExpertStack& gate,
              const ExpertStack& up, const ExpertStack& down, int residual);

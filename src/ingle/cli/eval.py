@@ -26,7 +26,6 @@ from ingle.evaluate.subject import Subject
 from ingle.evaluate.transcript import channels, conversations, is_transcript
 from ingle.evaluate.window import Windows, cut, read_text
 from ingle.ops import kv_dtype
-from ingle.quantize.int8.simulate import simulating
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,18 +109,14 @@ def _evaluate_transcript(model: str, text: str, wishes: Wishes, as_json: bool) -
 def _open(
     model: str, context: int, wishes: Wishes, exact: bool, kv_type: str | None = None
 ) -> Subject:
-    """backend int8: an INT8 checkpoint with its inputs rounded as it asks; others as reference."""
-    if wishes.backend != "int8":
-        return Subject.open(
-            model,
-            context,
-            backend=wishes.backend,
-            threads=wishes.threads,
-            exact=exact,
-            kv_type=kv_type,
-        )
-    path = hub.resolve(model)
-    return Subject(model, path, simulating(path), context, kv_type)
+    return Subject.open(
+        model,
+        context,
+        backend=wishes.backend,
+        threads=wishes.threads,
+        exact=exact,
+        kv_type=kv_type,
+    )
 
 
 def _saved(against: str | None) -> SavedLogits | None:

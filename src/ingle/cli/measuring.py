@@ -45,7 +45,7 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
     backend: Annotated[
         str,
-        typer.Option(metavar="cpu|reference|int8", help="What computes; int8 rounds inputs too."),
+        typer.Option(metavar="cpu|reference", help="What computes."),
     ] = "cpu",
     kv_type: Annotated[
         str | None,

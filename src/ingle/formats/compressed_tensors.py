@@ -1,8 +1,8 @@
-"""Owns reading INT8 checkpoints of the compressed-tensors form: codes and scales become floats.
+"""Owns reading INT8 checkpoints of the compressed-tensors form.
 
 A weight `NAME` of int8 codes (rows, columns) has `NAME_scale` (rows, groups) beside it and, where
-it is not symmetric, `NAME_zero_point`; its value is (code - zero point) * scale. Only weights are
-read so; how activations are to be rounded is told by `Int8Config`. It does not know models.
+it is not symmetric, `NAME_zero_point`; its value is (code - zero point) * scale. Symmetric weights
+with a scale per row are shown as INT8 blocks, others as floats. It does not know models.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from ingle.formats.container import TensorInfo
 from ingle.formats.mapping import Bytes, quoted
 from ingle.formats.safetensors import SafetensorsFile
 from ingle.numerics import FORMATS, decode
+from ingle.numerics.int8_blocks import INT8, joined
+from ingle.numerics.int8_inputs import InputRounding
 
 METHOD = "compressed-tensors"
 SCALE, ZERO_POINT, INPUT_SCALE, INPUT_ZERO_POINT = (
@@ -66,13 +68,15 @@ def read_config(config: Mapping[str, Any], where: str) -> Int8Config:
 
 
 class CompressedFile(SafetensorsFile):
-    """An INT8 checkpoint that shows its weights as F32; scales are not shown.
+    """An INT8 checkpoint that shows its weights as INT8 or F32; scales are not shown.
 
+    config: how inputs are rounded; without one they are not.
     Raises FileFormatError when a scale is missing or has another shape.
     """
 
-    def __init__(self, file: SafetensorsFile) -> None:
+    def __init__(self, file: SafetensorsFile, config: Int8Config | None = None) -> None:
         self.path, self.metadata = file.path, file.metadata
+        self._config = config
         self._file, self._stored = file, file.tensors
         shown: dict[str, TensorInfo] = {}
         for name, info in file.tensors.items():
@@ -96,12 +100,14 @@ class CompressedFile(SafetensorsFile):
         return [name for name in self.tensors if self._stored[name].format == "I8"]
 
     def read(self, name: str) -> Bytes:
-        """As `SafetensorsFile.read`; INT8 weights are decoded, row by row, to F32."""
+        """As `SafetensorsFile.read`; codes and scales of INT8 weights are joined, or decoded."""
         info = self._stored.get(name)
         if info is None or info.format != "I8":
             return self._file.read(name)
         codes = self._file.read(name).view(np.int8)
         scale = self._values(name, SCALE)
+        if self.tensors[name].format == INT8.name:
+            return joined(codes, scale)
         out = np.empty(info.shape, np.float32)
         grouped = out.reshape(*scale.shape, -1)
         grouped[:] = codes.reshape(grouped.shape)
@@ -109,6 +115,19 @@ class CompressedFile(SafetensorsFile):
             grouped -= self._zero_point(name, scale.shape)[..., None]
         grouped *= scale[..., None]
         return out.view(np.uint8)
+
+    def rounding(self, name: str) -> InputRounding | None:
+        """What the inputs of a weight go through first; None where they are not rounded."""
+        config, info = self._config, self._stored.get(name)
+        if config is None or config.activations == "none" or info is None or info.format != "I8":
+            return None
+        if config.activations == "dynamic":
+            return InputRounding(True, config.symmetric)
+        fixed = self.input_range(name.removesuffix(".weight"))
+        if fixed is None or not 0 < fixed[0] < np.inf:
+            rule = "a static range must have a scale above 0"
+            raise FileFormatError(f"{self.path}: tensor {quoted(name)}", f"{rule}, but got {fixed}")
+        return InputRounding(False, config.symmetric, *fixed)
 
     def input_range(self, module: str) -> tuple[float, float] | None:
         """(scale, zero point) of a module's inputs where they are fixed."""
@@ -130,6 +149,10 @@ class CompressedFile(SafetensorsFile):
         if not rows or scale.shape[0] != rows or not groups or columns % groups:
             rule = f"scales must be of whole groups of {info.shape}, but got {scale.shape}"
             raise FileFormatError(where, rule)
+        whole = groups == 1 and columns % INT8.block == 0
+        if whole and name.removesuffix("weight") + ZERO_POINT not in self._stored:
+            row_bytes = INT8.row_bytes(columns)
+            return replace(info, format=INT8.name, row_bytes=row_bytes, nbytes=rows * row_bytes)
         return replace(info, format="F32", row_bytes=4 * columns, nbytes=4 * info.num_elements)
 
     def _values(self, name: str, part: str) -> NDArray[np.float32]:

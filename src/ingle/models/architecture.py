@@ -52,7 +52,8 @@ def load_model(
         raise IngleError("truncate_yarn", "model must scale its context by yarn, but it is gpt2")
     layout = Layout(facts.layout)
     if facts.quantization == METHOD and isinstance(container, SafetensorsFile):
-        container = CompressedFile(container)
+        said = read_int8_config(facts.config["quantization_config"], container.path.name)
+        container = CompressedFile(container, said)
     config = read_config(container, facts, kind.keys[layout])
     checkpoint = Checkpoint(container, backend, layout, kind.names[layout], config)
     return kind(checkpoint, Options(context_tokens, num_experts_per_tok, truncate_yarn))

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from ingle.errors import FileFormatError, UnsupportedError
 from ingle.formats import Container, TensorInfo
+from ingle.formats.compressed_tensors import CompressedFile
 from ingle.formats.mapping import quoted
 from ingle.formats.packed import PackedFile, PackedTiles
 from ingle.models.config import Config
 from ingle.models.names import Layout, Names
 from ingle.numerics import FORMATS, Format, decode
+from ingle.numerics.int8_inputs import InputRounding
 from ingle.ops import Backend, Linear, Norm, ScannedHead, Weight
 from ingle.ops.protocol import TiledBackend
 
@@ -107,6 +109,12 @@ class Checkpoint:
         if tensor.tiles is not None and isinstance(self.backend, TiledBackend):
             return self.backend.tiled(tensor.name, tensor.fmt, tensor.tiles)
         return self.backend.matrix(tensor.name, tensor.fmt, tensor.data)
+
+    def rounding(self, tensor: Tensor) -> InputRounding | None:
+        """What the inputs of a matrix go through first, where the checkpoint says so."""
+        if not isinstance(self.container, CompressedFile):
+            return None
+        return self.container.rounding(tensor.name)
 
     def finish(self, *ignored: str) -> None:
         """UnsupportedError when a tensor was not asked for and does not end in one of `ignored`:
@@ -203,7 +211,8 @@ class Section:
         name, values = self.biases(role, (total,)) if bias else ("", None)
         if len(rows) == 1:
             weight = self.checkpoint.matrix(tensor)
-            return [Linear(weight, None if values is None else self._vector(name, values))]
+            added = None if values is None else self._vector(name, values)
+            return [Linear(weight, added, self.checkpoint.rounding(tensor))]
         parts, start = [], 0
         for count in rows:
             stop = start + count
@@ -242,7 +251,8 @@ class Section:
         head = self._whole_head(embed_tokens, rows, columns)
         if self.checkpoint.layout != Layout.GGUF or not self.has("lm_head_scan"):
             return head
-        return ScannedHead(head.weight, head.bias, self.matrix("lm_head_scan", rows, columns))
+        scan = self.matrix("lm_head_scan", rows, columns)
+        return ScannedHead(head.weight, head.bias, scan=scan)
 
     def _whole_head(self, embed_tokens: Weight, rows: int, columns: int) -> Linear:
         config = self.checkpoint.config

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ingle.errors import UnsupportedError
-from ingle.numerics import floats, fp8, iq4, k_types, mxfp4, nvfp4, q4_q5, q6_0, q8_0
+from ingle.numerics import (
+    floats,
+    fp8,
+    int8_blocks,
+    iq4,
+    k_types,
+    mxfp4,
+    nvfp4,
+    q4_q5,
+    q6_0,
+    q8_0,
+)
 from ingle.numerics.format import Format
 
 _ALL = (
@@ -30,6 +41,7 @@ _ALL = (
     nvfp4.NVFP4,
     fp8.F8_E4M3,
     fp8.F8_E5M2,
+    int8_blocks.INT8,
 )
 
 FORMATS: Mapping[str, Format] = MappingProxyType({fmt.name: fmt for fmt in _ALL})

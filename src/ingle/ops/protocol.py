@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ingle.formats.packed import PackedTiles
 from ingle.numerics import Format
+from ingle.numerics.int8_inputs import InputRounding
 from ingle.ops.batch import Batch
 from ingle.ops.shape import AttentionShape, RopeTable, Weight
 
@@ -27,10 +28,12 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True)
 class Linear:
-    """y = x W^T + bias; weight (out, in)."""
+    """y = x W^T + bias; weight (out, in). rounding: what x goes through first, where a checkpoint
+    of 8-bit weights asks for it."""
 
     weight: Weight
     bias: Weight | None = None
+    rounding: InputRounding | None = None
 
 
 SCANNED_ROWS = 32  # of the head, that stand or fall together

@@ -18,6 +18,7 @@ from ingle.backends.cpu.cores import usable_cores
 from ingle.backends.cpu.recorder import Recorder
 from ingle.backends.cpu.weight import FLOAT_FORMATS, INT8_FORMATS, CpuMatrix, CpuVector
 from ingle.numerics import FORMATS, Format
+from ingle.numerics.int8_blocks import INT8
 from ingle.numerics.tiles import num_tiles, tile_bytes
 from ingle.ops import KvLayout, Model, WeightMeta
 from ingle.ops.count import CountingBackend
@@ -50,9 +51,13 @@ class TileBackend(CountingBackend):
         *stacked, rows, row_bytes = data.shape
         columns = fmt.columns(row_bytes)
         native = fmt if fmt.name in INT8_FORMATS | FLOAT_FORMATS else FORMATS["F32"]
+        scale_bytes = 0
+        if fmt is INT8:  # in the tiles of Q8_0, and a scale per row beside them
+            native, scale_bytes = FORMATS["Q8_0"], 4 * 16 * num_tiles(rows)
         stride = -(-tile_bytes(native, columns) // _ALIGNMENT) * _ALIGNMENT
-        nbytes = int(np.prod(stacked, dtype=np.int64)) * num_tiles(rows) * stride
-        meta = WeightMeta(name, native.name, (*stacked, rows, columns), nbytes)
+        nbytes = int(np.prod(stacked, dtype=np.int64)) * num_tiles(rows) * stride + scale_bytes
+        kept = fmt if fmt is INT8 else native
+        meta = WeightMeta(name, kept.name, (*stacked, rows, columns), nbytes)
         return CpuMatrix(meta, cast(Any, meta), cast(Any, self._tiles))
 
     def vector(self, name: str, values: NDArray[np.float32]) -> CpuVector:  # type: ignore[override]

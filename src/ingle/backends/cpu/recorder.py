@@ -17,6 +17,7 @@ from ingle.errors import UnsupportedError
 from ingle.ops import (
     Activation,
     AttentionShape,
+    Experts,
     KvLayout,
     Linear,
     Moe,
@@ -63,10 +64,14 @@ class Recorder(Ops[Slot]):
 
     def qkv(self, x: Slot, norm: Norm, q: Linear, k: Linear, v: Linear) -> tuple[Slot, Slot, Slot]:
         """One normalization, one step for the three weights."""
-        h = self._normalized(x, norm, q.weight, k.weight, v.weight)
+        h = self._normalized(x, norm, q, k, v)
         widths = [_matrix(part.weight).meta.shape[0] for part in (q, k, v)]
         out = self._slot("qkv", sum(widths))
-        self._linear(h, (q, k, v), out, add=False)
+        if q.rounding == k.rounding == v.rounding:
+            self._linear(h, (q, k, v), out, add=False)
+        else:
+            for part, column in zip((q, k, v), (0, widths[0], widths[0] + widths[1]), strict=True):
+                self._linear(h, (part,), out, add=False, column=column)
         return (
             Slot(out.index, widths[0]),
             Slot(out.index, widths[1], widths[0]),
@@ -116,23 +121,27 @@ class Recorder(Ops[Slot]):
     ) -> Slot:
         """Gate, up and activation in one step; down adds to the residual in place."""
         projections = [up] if gate is None else [gate, up]
-        h = self._normalized(x, norm, *(p.weight for p in projections))
+        h = self._normalized(x, norm, *projections)
         hidden = self._slot("hidden", _hidden_width(up.weight), 1)
+        source = up_source = self._rounded(h, up)
+        if gate is not None and gate.rounding != up.rounding:
+            source = self._rounded(h, gate, "rounded for gate")
         self.tape.gate_up(
-            h.index,
+            source.index,
             None if gate is None else _matrix(gate.weight).native,
             None if gate is None else _optional(gate.bias),
             _matrix(up.weight).native,
             _optional(up.bias),
             activation.value,
             hidden.index,
+            up_source.index,
         )
         self._linear(hidden, (down,), x, add=True)
         return x
 
     def moe(self, x: Slot, norm: Norm, moe: Moe) -> Slot:
         """Router, choice, grouped experts and their sum; the residual grows in place."""
-        h = self._normalized(x, norm, moe.gate.weight, moe.up.weight)
+        h = self._normalized(x, norm, moe.gate, moe.up)
         logits = self._slot("router", moe.num_local_experts)
         self._linear(h, (moe.router,), logits, add=False)
         _hidden_width(moe.gate.weight)
@@ -160,23 +169,42 @@ class Recorder(Ops[Slot]):
         chosen = self._slot("outputs", x.width)
         self.tape.select_outputs(x.index, chosen.index)
         scan = head.scan if isinstance(head, ScannedHead) else None
-        h = self._normalized(chosen, norm, head.weight, *([] if scan is None else [scan]), parts=2)
+        scanned = [] if scan is None else [Linear(scan)]
+        h = self._normalized(chosen, norm, head, *scanned, parts=2)
         self.tape.logits(h.index, _matrix(scan or head.weight).native)
         if scan is not None:
             self.tape.rescore(h.index, _matrix(head.weight).native, RESCORED)
         return h
 
-    def _normalized(self, x: Slot, norm: Norm, *consumers: Weight, parts: int = 1) -> Slot:
-        int8 = any(_matrix(weight).wants_int8 for weight in consumers)
+    def _normalized(
+        self, x: Slot, norm: Norm, *consumers: Linear | Experts, parts: int = 1
+    ) -> Slot:
+        int8 = any(_matrix(one.weight).wants_int8 for one in consumers)
         out = self._slot("normalized", x.width, parts if int8 else 0)
         bias = _optional(norm.bias)
         self.tape.norm(x.index, _vector(norm.weight), bias, norm.eps, out.index)
         return out
 
-    def _linear(self, x: Slot, parts: tuple[Linear, ...], out: Slot, add: bool) -> None:
+    def _linear(
+        self, x: Slot, parts: tuple[Linear, ...], out: Slot, add: bool, column: int = 0
+    ) -> None:
+        """Parts whose inputs are rounded alike, one behind the other from `column` on."""
+        source = self._rounded(x, parts[0])
         weights = [_matrix(part.weight).native for part in parts]
         biases = [_optional(part.bias) for part in parts]
-        self.tape.linear(x.index, weights, biases, out.index, add)
+        self.tape.linear(source.index, weights, biases, out.index, add, column)
+
+    def _rounded(self, x: Slot, linear: Linear, role: str = "rounded") -> Slot:
+        """What a layer takes of a slot: the slot itself, or its rows after a stay in 8 bits."""
+        how = linear.rounding
+        if how is None:
+            return x
+        int8 = _matrix(linear.weight).wants_int8
+        out = self._slot(role, x.width, 2 if int8 else 0)
+        self.tape.round_inputs(
+            x.index, how.dynamic, how.symmetric, how.scale, how.zero_point, out.index
+        )
+        return out
 
     def _slot(self, role: str, width: int, int8_parts: int = 0) -> Slot:
         """Layers run one after another, so slots of one role and width are shared."""

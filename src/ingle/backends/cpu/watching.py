@@ -15,7 +15,7 @@ from ingle import _native
 from ingle.backends.cpu.backend import MAX_ROWS, CpuBackend
 from ingle.backends.cpu.recorder import Recorder, Slot
 from ingle.backends.cpu.weight import CpuVector
-from ingle.ops import Activation, KvLayout, Linear, Model, Moe, Norm, Weight
+from ingle.ops import Activation, Experts, KvLayout, Linear, Model, Moe, Norm, Weight
 from ingle.ops.protocol import run_model
 
 
@@ -134,7 +134,9 @@ class WatchingRecorder(Recorder):
         self._watch(entered, {}, head.weight.meta.name)
         return entered
 
-    def _normalized(self, x: Slot, norm: Norm, *consumers: Weight, parts: int = 1) -> Slot:
+    def _normalized(
+        self, x: Slot, norm: Norm, *consumers: Linear | Experts, parts: int = 1
+    ) -> Slot:
         self._entered = super()._normalized(x, norm, *consumers, parts=parts)
         return self._entered
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from ingle.backends.reference.attention import attend
 from ingle.backends.reference.fma import Floats, fma, fma_chain, lane_sum
 from ingle.numerics import FORMATS, Format, decode, encode
+from ingle.numerics.int8_blocks import INT8, parts
+from ingle.numerics.int8_inputs import InputRounding
 from ingle.numerics.iq4 import xs_values
 from ingle.numerics.k_types import INTEGERS
 from ingle.numerics.q6_0 import high_pairs
@@ -65,6 +67,11 @@ class ReferenceWeight:
         """Codes (rows, runs, 16 or 32) as floats, scales and minima (rows, runs)."""
         return _integers(self.format.name, self.data)
 
+    @cached_property
+    def row_scales(self) -> Floats:
+        """Of INT8, (rows,): what the products of codes are multiplied by."""
+        return parts(self.data.reshape(len(self.data), -1, INT8.block_bytes)[:, 0])[1]
+
 
 class Arithmetic(ABC):
     """The float operations whose order or precision is a choice."""
@@ -74,6 +81,10 @@ class Arithmetic(ABC):
     @abstractmethod
     def linear(self, x: Floats, weight: ReferenceWeight, precise: bool = False) -> Floats:
         """(T, in) times (out, in): (T, out)."""
+
+    def rounded_linear(self, x: Floats, weight: ReferenceWeight, rounding: InputRounding) -> Floats:
+        """The same with rows that are rounded to 8 bits first."""
+        return self.linear(rounding.apply(x), weight)
 
     @abstractmethod
     def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
@@ -195,6 +206,8 @@ class KernelArithmetic(Arithmetic):
 
     def linear(self, x: Floats, weight: ReferenceWeight, precise: bool = False) -> Floats:
         """Blocks of 32 columns folded in order, integers inside where the format allows."""
+        if weight.format.name == INT8.name:
+            return _int8_linear(*quantize(x), weight) * weight.row_scales
         if weight.format.name in _MULTIPLIED_AS_INT8:
             q, d, sums = quantize(x)
             y = _int8_linear(q, d, sums, weight)
@@ -204,6 +217,19 @@ class KernelArithmetic(Arithmetic):
         if weight.format.name == "BF16":
             return _float_linear(_rounded_to_bf16(x), _without_tiny(weight.values, _TINY_WEIGHT))
         return _float_linear(x, weight.values)
+
+    def rounded_linear(self, x: Floats, weight: ReferenceWeight, rounding: InputRounding) -> Floats:
+        """Steps of 9 bits as two rows of 8: twice their halves, and what is left."""
+        if weight.format.name != INT8.name:
+            return _float_linear(rounding.apply(x), weight.values)
+        steps, scale = rounding.steps(x)
+        half = np.trunc(steps / np.float32(2))
+        total = np.zeros((len(x), len(weight.data)), np.float32)
+        for part, unit in ((half, scale * np.float32(2)), (steps - half * np.float32(2), scale)):
+            blocks = part.reshape(len(x), -1, _BLOCK)
+            d = np.repeat(unit, blocks.shape[1], axis=1)
+            total = total + _int8_linear(blocks, d, blocks.sum(axis=-1), weight)
+        return total * weight.row_scales
 
     def norm(self, x: Floats, gain: Floats, eps: float) -> Floats:
         """Sum of squares in 16 lanes."""
@@ -332,6 +358,9 @@ def _integers(name: str, data: NDArray[np.uint8]) -> tuple[Floats, Floats, Float
     if name in _SUPER:
         return _super_integers(name, data)
     blocks = data.reshape(len(data), -1, fmt.block_bytes)
+    if name == INT8.name:  # the row's scale comes after the sum
+        bytes_held, of_rows = parts(blocks)
+        return bytes_held.astype(np.float32), np.ones_like(of_rows), None
     if name == "MXFP4":
         exponent = blocks[..., 0].astype(np.int32) - 128
         return _E2M1_DOUBLED[_nibbles(blocks[..., 1:])], np.ldexp(np.float32(1), exponent), None

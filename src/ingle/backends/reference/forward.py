@@ -76,7 +76,11 @@ class ReferenceOps(PrimitiveOps[Floats, Routed]):
 
     def linear(self, x: Floats, linear: Linear, precise: bool = False) -> Floats:
         """x W^T + bias."""
-        y = self.arithmetic.linear(x, _held(linear.weight), precise)
+        weight = _held(linear.weight)
+        if linear.rounding is None:
+            y = self.arithmetic.linear(x, weight, precise)
+        else:
+            y = self.arithmetic.rounded_linear(x, weight, linear.rounding)
         return y if linear.bias is None else y + _held(linear.bias).values
 
     def rescore(self, x: Floats, scanned: Floats, head: ScannedHead) -> Floats:

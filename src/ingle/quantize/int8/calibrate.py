@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ingle import hub
 from ingle.evaluate.subject import Subject
 from ingle.evaluate.window import cut, read_text
+from ingle.quantize.int8.capturing import CapturingBackend
 from ingle.quantize.int8.observer import Observer
-from ingle.quantize.int8.simulate import CapturingBackend
 
 Floats = NDArray[np.float32]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingle.errors import IngleError
+from ingle.numerics.int8_inputs import from_range
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int8]
@@ -54,18 +55,6 @@ def parameters(
         best[better] = lost[better]
         chosen, point = np.where(better, tried, chosen), np.where(better, zeros, point)
     return chosen, point
-
-
-def from_range(low: Floats, high: Floats, symmetric: bool) -> tuple[Floats, Floats]:
-    """Scale and zero point; a range of nothing has scale 1."""
-    if symmetric:
-        scale: Floats = (np.maximum(-low, high) / np.float32(127.5)).astype(np.float32)
-        zero: Floats = np.zeros(scale.shape, np.float32)
-    else:
-        scale = ((high - low) / np.float32(255)).astype(np.float32)
-        safe = np.where(scale > 0, scale, 1)
-        zero = np.clip(np.rint(-128 - low / safe), -128, 127).astype(np.float32)
-    return np.where(scale > 0, scale, 1).astype(np.float32), zero
 
 
 def quantized(x: Floats, scale: Floats, zero: Floats) -> Codes:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ingle.quantize.int8.codes import from_range, parameters
+from ingle.numerics.int8_inputs import from_range
+from ingle.quantize.int8.codes import parameters
 
 Floats = NDArray[np.float32]
 

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from ingle.errors import IngleError, UnsupportedError
 from ingle.formats import SafetensorsFile
-from ingle.formats.compressed_tensors import Int8Config
 from ingle.formats.facts import ModelFacts, open_model
 from ingle.numerics import FORMATS, decode, encode
+from ingle.numerics.int8_inputs import InputRounding
 from ingle.quantize.int8.codes import parameters, quantized
 from ingle.quantize.int8.observer import Observer
 from ingle.quantize.int8.scheme import Scheme
-from ingle.quantize.int8.simulate import round_inputs
 
 Floats = NDArray[np.float32]
 
@@ -105,7 +104,7 @@ def make_plan(
     source, facts = open_model(path)
     if not isinstance(source, SafetensorsFile) or facts.layout != "Hugging Face":
         rule = "source must be a folder in Hugging Face's layout, but got another"
-        raise UnsupportedError(str(path), rule, "INT8 goes from safetensors to safetensors")
+        raise UnsupportedError(str(path), rule, "ingle quantize SRC FOLDER BF16 makes one")
     if facts.quantization:
         rule = f"source must hold plain floats, but it is {facts.quantization!a:.40}"
         raise UnsupportedError(str(path), rule, "start from the BF16 checkpoint")
@@ -144,13 +143,22 @@ def _measured(plan: Plan, layer: Layer) -> Layer:
     codes, scale, zero = plan.codes(layer.name)
     grouped = codes.reshape(*scale.shape, -1).astype(np.float32)
     restored = ((grouped - zero[..., None]) * scale[..., None]).reshape(weight.shape)
-    config = Int8Config(plan.scheme.activations, plan.scheme.activations_symmetric, None)
-    fixed = input_range(plan, layer.name) if plan.scheme.activations == "static" else None
+    rounding = _rounding(plan, layer.name)
     right = x @ weight.T
-    wrong = round_inputs(x, config, fixed) @ restored.T - right
+    wrong = (x if rounding is None else rounding.apply(x)) @ restored.T - right
     energy = float(np.square(right, dtype=np.float64).sum())
     lost = float(np.square(wrong, dtype=np.float64).sum())
     return replace(layer, snr_db=float(10 * np.log10(max(energy, 1e-30) / max(lost, 1e-30))))
+
+
+def _rounding(plan: Plan, name: str) -> InputRounding | None:
+    """What the scheme does to a layer's inputs."""
+    scheme = plan.scheme
+    if scheme.activations == "none":
+        return None
+    if scheme.activations == "dynamic":
+        return InputRounding(True, scheme.activations_symmetric)
+    return InputRounding(False, scheme.activations_symmetric, *input_range(plan, name))
 
 
 def input_range(plan: Plan, name: str) -> tuple[float, float]:
