@@ -19,6 +19,7 @@ from typing import Any
 
 from yardstick import CONTEXT_TOKENS, Ledger, Yardstick, figures
 
+from ingle.backends.reference import ReferenceBackend
 from ingle.evaluate.saved_logits import open_logits
 from ingle.evaluate.score import evaluate
 from ingle.evaluate.subject import Subject
@@ -27,7 +28,6 @@ from ingle.quantize.int8.job import write_int8
 from ingle.quantize.int8.observer import Observer
 from ingle.quantize.int8.plan import make_plan, scanned
 from ingle.quantize.int8.scheme import Scheme
-from ingle.quantize.int8.simulate import simulating
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def row_of(
             shutil.copy(args.source / name, target)
     measure.prepare()
     saved = open_logits(measure.kept)
-    subject = Subject("candidate", target, simulating(target), CONTEXT_TOKENS)
+    subject = Subject("candidate", target, ReferenceBackend(), CONTEXT_TOKENS)
     summary = evaluate(subject, saved.windows, against=saved).summary()
     kept = len(plan.layers) - len(plan.rounded)
     found = {**key, "kept_layers": kept, **figures(summary)}

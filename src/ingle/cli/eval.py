@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ingle import hub
 from ingle.cli.counting import Counting
 from ingle.errors import IngleError
 from ingle.evaluate.saved_logits import (
