@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingle.llm.model import turn_ids
+from ingle.llm.prompt import turn_ids
 from ingle.ops import PAGE_TOKENS, Batch
 from ingle.runtime import Engine
 from ingle.tokenizer import o200k_harmony

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ingle import __version__, hub
 from ingle.backends import make_backend
 from ingle.chat.message import Message
-from ingle.errors import IngleError, UnsupportedError
+from ingle.errors import IngleError
 from ingle.llm.async_stream import AsyncStream, witness
 from ingle.llm.chat import Chat
 from ingle.llm.completion import Completion
@@ -27,7 +27,9 @@ from ingle.llm.dialect import Dialect, Prepared, TemplateDialect
 from ingle.llm.feed import EngineFeed, Feed, Items, WorkerFeed
 from ingle.llm.harmony_dialect import HarmonyDialect, speaks_harmony
 from ingle.llm.named import named
+from ingle.llm.opening import allowed, check_arithmetic, check_counts
 from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
+from ingle.llm.prompt import check_length, checked_ids, turn_ids
 from ingle.llm.reader import Reader, TextReader
 from ingle.llm.settings import OtherSettings, check_placement, renamed
 from ingle.llm.source import Source
@@ -36,14 +38,13 @@ from ingle.llm.stored import check_stored, wanted
 from ingle.llm.stream import Stream
 from ingle.llm.tool_loop import ToolLoop
 from ingle.models import load_model
-from ingle.ops import USUAL_KV_TYPE, TokenConstraint, kv_dtype
+from ingle.ops import USUAL_KV_TYPE, TokenConstraint
 from ingle.runtime import Engine, EngineLoop, Meter, PrefixStore, Terms, common_prefix, fingerprint
 from ingle.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 4096
 _AWAITED = Terms(buffer=64)  # tokens that the engine may be ahead of who awaits them
 _TOOL_THREADS = 8
-_TURNS = ("<|start|>", "<|im_start|>", "<|start_header_id|>", "<|turn>")  # of chat formats
 
 Messages = str | Sequence[Message | Mapping[str, Any]]
 
@@ -99,15 +100,10 @@ class LLM:
         started = perf_counter()
         own = renamed({"context": context, "threads": threads}, others)
         check_placement(device_map)
-        allowed = _allowed(memory, max_memory, backend)
+        limit = allowed(memory, max_memory, backend)
         wish = wanted(quantization, others)
-        _check_arithmetic(backend, emulate, exact)
-        if kv_type is not None:
-            kv_dtype(kv_type)  # known before the model is looked for
-        _check_count("threads", own["threads"])
-        _check_count("context", own["context"])
-        _check_count("parallel", parallel)
-        _check_count("num_experts_per_tok", num_experts_per_tok)
+        check_arithmetic(backend, emulate, exact, kv_type)
+        check_counts(**own, parallel=parallel, num_experts_per_tok=num_experts_per_tok)
         self.path = hub.resolve(model)
         self._named = named(hub.settings(str(model)))
         context = own["context"] or self._named.context
@@ -115,11 +111,11 @@ class LLM:
         self._source = Source(self.path, packed=packed and backend == "cpu")
         self._given_template = chat_template or self._named.template
         check_stored(wish, self._source)
-        if allowed is not None:
-            from ingle.llm.allowance import check_fits  # here, as in `_allowed`
+        if limit is not None:
+            from ingle.llm.allowance import check_fits  # here, as in `allowed`
 
             kept_as = kv_type or ("f32" if exact else USUAL_KV_TYPE)
-            check_fits(allowed, self.path, context, DEFAULT_CONTEXT, kept_as)
+            check_fits(limit, self.path, context, DEFAULT_CONTEXT, kept_as)
         with ThreadPoolExecutor(1) as background:  # the tokenizer is built while weights load
             tokenizer = background.submit(self._source.tokenizer)
             self.backend = make_backend(backend, threads, emulate, exact)
@@ -131,8 +127,7 @@ class LLM:
             )
             self.tokenizer: Tokenizer = tokenizer.result()
         self._source.container.release()  # what backends copied need not stay mapped in too
-        limit = loaded.max_position_embeddings
-        context = context or min(DEFAULT_CONTEXT, limit)
+        context = context or min(DEFAULT_CONTEXT, loaded.max_position_embeddings)
         self.engine = Engine(loaded, self.backend, context, parallel, prefix_cache, kv_type=kv_type)
         self.engine.turn_ids = turn_ids(self.tokenizer)
         self._arithmetic = (backend, emulate, exact, self.kv_type, num_experts_per_tok, __version__)
@@ -429,7 +424,7 @@ class LLM:
         stops = stop_strings(self._options(wishes).get("stop"))
         return [
             self._stream(
-                self._prompt_ids(text) if isinstance(text, str) else _ids(text),
+                self._prompt_ids(text) if isinstance(text, str) else checked_ids(text),
                 wishes,
                 TextReader(self.tokenizer, stops),
                 held_to(self.tokenizer, wish),
@@ -498,61 +493,12 @@ class LLM:
         wishes = self._options(wishes)
         asked = request(ids, wishes, usual, self.tokenizer.eos_ids, constraint)
         most = self.engine.model.max_position_embeddings
-        _check_length(len(ids), self.context_tokens, most)
+        check_length(len(ids), self.context_tokens, most)
         self.engine.check(asked)
         return Stream(self.engine, self.tokenizer, asked, reader, self.load_s)
-
-
-def turn_ids(tokenizer: Tokenizer) -> frozenset[int]:
-    """The special tokens at which a turn of a conversation begins, as far as they are known."""
-    found = (tokenizer.special_tokens.get(text) for text in _TURNS)
-    return frozenset(i for i in found if i is not None)
-
-
-def _ids(prompt: Any) -> list[int]:
-    if not isinstance(prompt, list | tuple) or not all(type(i) is int for i in prompt):
-        raise IngleError("prompt", f"prompt must be text or ids, but got {prompt!r:.60}")
-    return list(prompt)
 
 
 def _check_no_stream(stream: bool) -> None:
     if stream:
         rule = "one prompt can be streamed at a time, but got a list of them"
         raise IngleError("stream", rule, "stream each prompt by itself")
-
-
-def _check_arithmetic(backend: str, emulate: str | None, exact: bool) -> None:
-    if emulate is not None and backend != "reference":
-        rule = f"emulation needs the backend reference, but got {backend} and {emulate}"
-        raise IngleError("emulate", rule, 'say backend="reference" too')
-    if exact and emulate is not None:
-        rule = f"exact arithmetic emulates nothing, but got {emulate}"
-        raise IngleError("exact", rule, "leave one of them out")
-
-
-def _allowed(memory: Any, max_memory: Any, backend: str) -> tuple[str, int] | None:
-    if memory is None and max_memory is None:
-        return None
-    from ingle.llm.allowance import allowed_bytes  # here, for few set limits and all start up
-
-    if backend != "cpu":
-        rule = f"a limit of memory needs the backend cpu, but got {backend}"
-        raise UnsupportedError("memory", rule, "leave one of them out")
-    return allowed_bytes(memory, max_memory)
-
-
-def _check_length(num_tokens: int, context: int, most: int) -> None:
-    """Raise IngleError for a prompt longer than the context; most: tokens that the model takes."""
-    if num_tokens <= context:
-        return
-    rule = f"prompt must have 1 to {context} tokens, but got {num_tokens}"
-    hint = f"shorten the prompt: the model takes {most} tokens at most"
-    if num_tokens <= most and context < most:
-        hint = f"shorten the prompt, or load the model with a larger context, up to {most}"
-    raise IngleError("prompt", rule, hint)
-
-
-def _check_count(name: str, value: int | None) -> None:
-    if value is not None and (not isinstance(value, int) or value < 1):
-        rule = f"{name} must be a whole number from 1 up, but got {value!r:.60}"
-        raise IngleError(name, rule, "leave it out for the usual one")
