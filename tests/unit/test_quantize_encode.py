@@ -68,6 +68,17 @@ def test_search_is_never_worse(name: str, x: np.ndarray, seed: int) -> None:
     assert ours <= theirs * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("name", BLOCKS)
+@given(x=WEIGHTS)
+def test_search_without_importance_is_never_worse_by_size(name: str, x: np.ndarray) -> None:
+    size = np.sqrt(np.mean(x * x, axis=1, keepdims=True, dtype=np.float64) + np.square(x))
+    errors = []
+    for search in (True, False):
+        decoded = decode_rows(name, encode_rows(name, x, search=search)).astype(np.float64)
+        errors.append(float(np.sum(size * np.square(decoded - x))))
+    assert errors[0] <= errors[1] * (1 + 1e-5)  # the weights there are float32
+
+
 @pytest.mark.parametrize(
     ("name", "most"), [("Q2_K", 0.6), ("Q3_K", 0.8), ("Q4_1", 0.9), ("Q4_K", 0.95), ("Q5_K", 0.97)]
 )

@@ -37,7 +37,8 @@ def encode_rows(
     """Rows (rows, row_bytes) of weights (rows, columns).
 
     importance: positive, per column; as llama.cpp uses it. search: least squares over what the
-    format can store instead of GGML's choice; without it the bytes are GGML's. Raises IngleError
+    format can store instead of GGML's choice, weighted by importance or, without one, by sqrt(mean
+    square of the row + weight^2); without search the bytes are GGML's. Raises IngleError
     at `where` for weights that are not finite or too large, and for rows that are not whole blocks.
     """
     if format_name not in ENCODABLE:
