@@ -34,6 +34,7 @@ SCALE, ZERO_POINT, INPUT_SCALE, INPUT_ZERO_POINT = (
 _FORMATS = ("int-quantized", "naive-quantized")
 PARTS = (SCALE, ZERO_POINT, INPUT_SCALE, INPUT_ZERO_POINT)
 _FLOATS = ("F32", "F16", "BF16")
+_MOST_SCALE = float(np.finfo(np.float32).max) / 2  # kernels take twice a scale too
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def read_config(config: Mapping[str, Any], where: str) -> Int8Config:
     inputs = _arguments(group, "input_activations", where)
     if weights is None:
         raise UnsupportedError(where, "weights must be 8-bit integers, but got none")
-    activations = "none" if inputs is None else "dynamic" if inputs.get("dynamic") else "static"
+    if group.get("output_activations") is not None:
+        raise UnsupportedError(where, "outputs must stay floats, but output_activations round them")
+    activations = "none" if inputs is None else _when(inputs, where)
     size = weights.get("group_size")
     grouped = weights.get("strategy") == "group"
     if grouped and not (isinstance(size, int) and size > 0):
@@ -124,20 +127,29 @@ class CompressedFile(SafetensorsFile):
         if config.activations == "dynamic":
             return InputRounding(True, config.symmetric)
         fixed = self.input_range(name.removesuffix(".weight"))
-        if fixed is None or not 0 < fixed[0] < np.inf:
-            rule = "a static range must have a scale above 0"
+        if fixed is None or not 0 < fixed[0] <= _MOST_SCALE:
+            rule = f"a static range must have a scale above 0 and up to {_MOST_SCALE:.4g}"
             raise FileFormatError(f"{self.path}: tensor {quoted(name)}", f"{rule}, but got {fixed}")
         return InputRounding(False, config.symmetric, *fixed)
 
     def input_range(self, module: str) -> tuple[float, float] | None:
         """(scale, zero point) of a module's inputs where they are fixed."""
-        name = f"{module}.weight"
-        if f"{module}.{INPUT_SCALE}" not in self._stored:
+        scale, zero = f"{module}.{INPUT_SCALE}", f"{module}.{INPUT_ZERO_POINT}"
+        if scale not in self._stored:
             return None
-        scale = self._values(name, INPUT_SCALE).reshape(-1)
-        zero = f"{module}.{INPUT_ZERO_POINT}"
-        point = self._file.read(zero).view(np.int8).reshape(-1) if zero in self._stored else [0]
-        return float(scale[0]), float(point[0])
+        self._require_one(scale, _FLOATS)
+        value = float(self._values(f"{module}.weight", INPUT_SCALE).reshape(-1)[0])
+        if zero not in self._stored:
+            return value, 0.0
+        self._require_one(zero, ("I8",))
+        return value, float(self._file.read(zero).view(np.int8).reshape(-1)[0])
+
+    def _require_one(self, name: str, formats: tuple[str, ...]) -> None:
+        info = self._stored[name]
+        if info.format not in formats or info.num_elements != 1:
+            rule = f"it must be one number in {' or '.join(formats)}"
+            got = f"{info.format} {info.shape}"
+            raise FileFormatError(f"{self.path}: tensor {quoted(name)}", f"{rule}, but got {got}")
 
     def _widened(self, name: str, info: TensorInfo) -> TensorInfo:
         scale = self._stored.get(name.removesuffix("weight") + SCALE)
@@ -171,6 +183,21 @@ class CompressedFile(SafetensorsFile):
             rule = f"zero points must be I8 {shape}, but got {info.format} {info.shape}"
             raise FileFormatError(f"{self.path}: tensor {quoted(stored)}", rule)
         return self._file.read(stored).view(np.int8).reshape(shape).astype(np.float32)
+
+
+def _when(inputs: Mapping[str, Any], where: str) -> str:
+    """Whether ranges of inputs are "dynamic" or "static"; UnsupportedError for any but a range per
+    token, and one for all."""
+    dynamic = inputs.get("dynamic", False)
+    strategy = inputs.get("strategy")
+    if strategy is None:  # as compressed-tensors takes what is left out
+        strategy = "tensor" if inputs.get("group_size") is None else "group"
+    if dynamic is True and strategy == "token":
+        return "dynamic"
+    if dynamic is False and strategy == "tensor":
+        return "static"
+    rule = "inputs must be rounded with dynamic true by token, or with dynamic false by tensor"
+    raise UnsupportedError(where, f"{rule}, but got dynamic {dynamic!a:.40} by {strategy!a:.40}")
 
 
 def _arguments(group: Any, name: str, where: str) -> Mapping[str, Any] | None:
