@@ -1,10 +1,13 @@
 // Inputs rounded to 8 bits row by row, as compressed-tensors does it (numerics/int8_inputs.py).
+#include <limits>
+
 #include "engine/step.h"
 
 namespace ingle {
 namespace {
 
 constexpr float kRoundingBias = 12582912.0f;  // 1.5 * 2^23: leaves no bits for fractions
+constexpr float kMostScale = std::numeric_limits<float>::max() / 2.0f;  // one part has twice the scale
 
 float clamped(float x, float low, float high) {
     const float least = x > low ? x : low;  // and what is no number becomes `low`
@@ -22,14 +25,22 @@ struct RoundInputs : Step {
             for (int64_t r = begin; r < end; ++r) one(r, range(r));
         });
     }
+    // A row with what is no number, or without a finite range, has a scale that is no number: so have
+    // its products, as in arithmetic without codes.
     InputRounding range(int64_t r) const {
-        if (!how.dynamic) return how;
         const float* x = row(in, r);
         float low = 0.0f, high = 0.0f;
+        bool numbers = true;
         for (int64_t i = 0; i < in.width; ++i) {
             low = x[i] < low ? x[i] : low;
             high = x[i] > high ? x[i] : high;
+            numbers = numbers && x[i] == x[i];
         }
+        InputRounding found = how.dynamic ? of_range(low, high) : how;
+        if (!numbers || found.scale > kMostScale) found.scale = std::numeric_limits<float>::quiet_NaN();
+        return found;
+    }
+    InputRounding of_range(float low, float high) const {
         InputRounding found = how;
         found.scale = how.symmetric ? (-low > high ? -low : high) / 127.5f : (high - low) / 255.0f;
         if (!(found.scale > 0.0f)) found.scale = 1.0f;
@@ -75,8 +86,9 @@ struct RoundInputs : Step {
 void Tape::round_inputs(int in, const InputRounding& how, int out) {
     require(at(in).width == at(out).width, "slots must have equal widths");
     require(at(out).int8_parts != 1, "rounded inputs are floats, or have two 8-bit parts");
-    require(how.dynamic || (how.scale > 0.0f && how.zero >= -128.0f && how.zero <= 127.0f),
-            "a fixed rounding needs a scale above 0 and a zero point from -128 to 127");
+    require(how.dynamic || (how.scale > 0.0f && how.scale <= kMostScale && how.zero >= -128.0f &&
+                            how.zero <= 127.0f),
+            "a fixed rounding needs a scale above 0, finite when doubled, and a zero point from -128 to 127");
     auto step = std::make_unique<RoundInputs>();
     step->in = at(in);
     step->out = at(out);

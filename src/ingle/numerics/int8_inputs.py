@@ -45,7 +45,8 @@ class InputRounding:
 
 
 def from_range(low: Floats, high: Floats, symmetric: bool) -> tuple[Floats, Floats]:
-    """Scale and zero point of a range that holds 0; a range of nothing has scale 1."""
+    """Scale and zero point of a range that holds 0; a range of nothing has scale 1, and one of what
+    is no number has none either."""
     if symmetric:
         scale: Floats = (np.maximum(-low, high) / np.float32(127.5)).astype(np.float32)
         zero: Floats = np.zeros(scale.shape, np.float32)
@@ -53,4 +54,4 @@ def from_range(low: Floats, high: Floats, symmetric: bool) -> tuple[Floats, Floa
         scale = ((high - low) / np.float32(255)).astype(np.float32)
         safe = np.where(scale > 0, scale, np.float32(1))
         zero = np.clip(np.rint(-128 - low / safe), -128, 127).astype(np.float32)
-    return np.where(scale > 0, scale, np.float32(1)).astype(np.float32), zero
+    return np.where(scale == 0, np.float32(1), scale).astype(np.float32), zero
