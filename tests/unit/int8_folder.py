@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ingle.evaluate.subject import Subject
 from ingle.formats import SafetensorsFile
 from ingle.formats.synth import synthesize
+from ingle.models.decoder import Decoder
 from ingle.numerics import FORMATS, decode
 from ingle.quantize.int8.job import write_int8
 from ingle.quantize.int8.plan import make_plan
@@ -48,6 +49,17 @@ def with_zero_points(tensors: Tensors, name: str) -> None:
     """Zero points of 0 beside a rounded weight, so that it is decoded to floats."""
     rows = tensors[name][1][0]
     tensors[f"{name}_zero_point"] = stored("I8", np.zeros((rows, 1), np.int8))
+
+
+def plain(tensors: Tensors, name: str) -> None:
+    """A weight becomes F32, whose inputs nobody rounds; codes by some scale."""
+    fmt, shape, raw = tensors[name]
+    if tensors.pop(name + "_scale", None) is not None:
+        codes = np.frombuffer(raw, np.int8).reshape(shape).astype(np.float32)
+        tensors[name] = stored("F32", codes * np.float32(0.01))
+        return
+    values = decode(FORMATS[fmt], np.frombuffer(raw, np.uint8).reshape(shape[0], -1))
+    tensors[name] = stored("F32", values.astype(np.float32), shape)
 
 
 def edited(
@@ -87,8 +99,15 @@ def made(model: str, folder: Path, scheme: Scheme) -> Path:
     return folder / "int8"
 
 
-def logits(path: Path, *, native: bool, exact: bool = False) -> NDArray[np.float32]:
-    """Of IDS: by the native kernels, or as the reference emulates them (exact: in plain floats)."""
+def logits(
+    path: Path,
+    *,
+    native: bool,
+    exact: bool = False,
+    change: Callable[[Decoder], None] | None = None,
+) -> NDArray[np.float32]:
+    """Of IDS: by the native kernels, or as the reference emulates them (exact: in plain floats).
+    change: of the loaded model."""
     subject = Subject.open(
         str(path),
         32,
@@ -97,4 +116,6 @@ def logits(path: Path, *, native: bool, exact: bool = False) -> NDArray[np.float
         exact=exact and native,
         emulate=None if native or exact else "q8",
     )
+    if change is not None:
+        change(subject.model)
     return np.concatenate([rows.copy() for _, rows in subject.scan(IDS, range(len(IDS)))])

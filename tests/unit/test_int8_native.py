@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,11 +12,20 @@ from numpy.typing import NDArray
 from ingle import _native
 from ingle.backends.cpu.weight import CpuMatrix, make_matrix
 from ingle.backends.reference.arithmetic import KernelArithmetic, ReferenceWeight
+from ingle.models.decoder import Decoder
+from ingle.models.llama import Llama
 from ingle.numerics import FORMATS
 from ingle.numerics.int8_blocks import INT8, joined
 from ingle.numerics.int8_inputs import InputRounding
+from ingle.ops import ScannedHead
+from ingle.quantize.int8.scheme import Scheme
+
+sys.path.insert(0, str(Path(__file__).parent))
+from int8_folder import Tensors, edited, logits, made, plain, rounded, with_zero_points
 
 Floats = NDArray[np.float32]
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+LAYER = "model.layers.0."
 
 
 # --- inputs that are no numbers ---
@@ -79,3 +91,65 @@ def test_scales_beyond_numbers_are_refused(scale: float) -> None:
     tape = _native.Tape(_native.Pool(1), _native.best_instruction_set(), 8)
     with pytest.raises(ValueError, match="fixed rounding"):
         tape.round_inputs(tape.slot(32, 0), False, True, scale, 0.0, tape.slot(32, 2))
+
+
+# --- heads, embeddings and neighbours of other kinds ---
+
+
+@pytest.fixture(scope="module", params=["none", "dynamic"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    scheme = Scheme(activations=request.param, activations_symmetric=False)
+    return made("tiny-llama", tmp_path_factory.mktemp("int8"), scheme)
+
+
+def runs_as_promised(path: Path) -> Floats:
+    """Logits of the kernels, which are those that the reference emulates."""
+    found = logits(path, native=True)
+    np.testing.assert_array_equal(found, logits(path, native=False))
+    return found
+
+
+def test_a_head_rounds_its_inputs_as_the_file_asks(folder: Path, tmp_path: Path) -> None:
+    def change(tensors: Tensors) -> None:
+        tensors[HEAD] = tensors[EMBEDDING]
+        rounded(tensors, HEAD)
+
+    path = edited(folder, tmp_path / "out", change, {"tie_word_embeddings": False})
+    runs_as_promised(path)
+    exact = logits(path, native=True, exact=True)
+    off = exact - logits(path, native=False, exact=True)
+    assert np.sqrt(np.mean(off**2)) < 3e-2 * exact.std()
+
+
+def test_a_head_that_rounds_may_have_a_scan_that_does_not(folder: Path, tmp_path: Path) -> None:
+    def scanned(model: Decoder) -> None:
+        assert isinstance(model, Llama)
+        how, scan = InputRounding(True, True), model.embed_tokens
+        model.lm_head = ScannedHead(model.lm_head.weight, None, how, scan=scan)
+
+    path = edited(folder, tmp_path / "out", lambda t: rounded(t, EMBEDDING))
+    found = logits(path, native=True, change=scanned)
+    np.testing.assert_array_equal(found, logits(path, native=False, change=scanned))
+    assert (found != logits(path, native=True)).any()
+
+
+def test_a_tied_embedding_is_a_head_of_two_parts(folder: Path, tmp_path: Path) -> None:
+    runs_as_promised(edited(folder, tmp_path / "out", lambda t: rounded(t, EMBEDDING)))
+
+
+@pytest.mark.parametrize("part", ["self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj"])
+def test_neighbours_with_zero_points_change_nothing(
+    folder: Path, tmp_path: Path, part: str
+) -> None:
+    """Their products are of floats; the others stay those of integers, to the last bit, which no
+    layer behind them rounds away."""
+
+    def change(tensors: Tensors) -> None:
+        with_zero_points(tensors, f"{LAYER}{part}.weight")
+        behind = [n for n in tensors if "layers.1." in n and f"{n}_scale" in tensors]
+        for name in (f"{LAYER}self_attn.o_proj.weight", f"{LAYER}mlp.down_proj.weight", *behind):
+            plain(tensors, name)
+        for name in {EMBEDDING, HEAD} & tensors.keys():
+            plain(tensors, name)
+
+    runs_as_promised(edited(folder, tmp_path / "out", change))

@@ -206,14 +206,12 @@ class KernelArithmetic(Arithmetic):
 
     def linear(self, x: Floats, weight: ReferenceWeight, precise: bool = False) -> Floats:
         """Blocks of 32 columns folded in order, integers inside where the format allows."""
-        if weight.format.name == INT8.name:
-            return _int8_linear(*quantize(x), weight) * weight.row_scales
-        if weight.format.name in _MULTIPLIED_AS_INT8:
+        if weight.format.name in (*_MULTIPLIED_AS_INT8, INT8.name):
             q, d, sums = quantize(x)
             y = _int8_linear(q, d, sums, weight)
             if precise:
                 y = y + _int8_linear(*quantize(_remainder(x, q, d)), weight)
-            return y
+            return y * weight.row_scales if weight.format.name == INT8.name else y
         if weight.format.name == "BF16":
             return _float_linear(_rounded_to_bf16(x), _without_tiny(weight.values, _TINY_WEIGHT))
         return _float_linear(x, weight.values)
