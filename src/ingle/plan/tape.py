@@ -74,6 +74,7 @@ class _TapeOfSizes:
         self._slots: list[tuple[int, int]] = []
         self._slot_bytes: list[int] = []
         self._of_outputs: set[int] = set()
+        self._of_all: set[int] = set()
         self._spans: set[int] = set()
         self._shared: set[tuple[str, int, int, int, bool]] = set()
 
@@ -113,8 +114,13 @@ class _TapeOfSizes:
 
     def norm(self, source: int, weight: Any, bias: Any, eps: float, out: int) -> None:
         """The last one is of those rows too."""
-        if source in self._of_outputs:
-            self._of_outputs.add(out)
+        self._pass_on(source, out)
+
+    def round_inputs(
+        self, source: int, dynamic: bool, symmetric: bool, scale: float, zero: float, out: int
+    ) -> None:
+        """What it makes of them is of those rows as well."""
+        self._pass_on(source, out)
 
     def moe(
         self, source: int, router: int, gate: WeightMeta, gate_bias: Any, up: WeightMeta, *rest: Any
@@ -147,12 +153,16 @@ class _TapeOfSizes:
     @property
     def output_bytes(self) -> int:
         """Of the scratch, what only rows whose logits are wanted fill."""
-        return sum(self._slot_bytes[slot] for slot in self._of_outputs)
+        return sum(self._slot_bytes[slot] for slot in self._of_outputs - self._of_all)
 
     @property
     def span_bytes(self) -> int:
         """Of the scratch, what only long contexts fill."""
         return sum(self._spans)
+
+    def _pass_on(self, source: int, out: int) -> None:
+        """A slot that layers fill too is not one of those rows alone."""
+        (self._of_outputs if source in self._of_outputs else self._of_all).add(out)
 
     def _share(
         self, role: str, width: int, int8_parts: int, ranks: int, floats: bool = True

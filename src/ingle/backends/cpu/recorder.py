@@ -123,9 +123,10 @@ class Recorder(Ops[Slot]):
         projections = [up] if gate is None else [gate, up]
         h = self._normalized(x, norm, *projections)
         hidden = self._slot("hidden", _hidden_width(up.weight), 1)
-        source = up_source = self._rounded(h, up)
+        alike = [one for one in projections if one.rounding == up.rounding]
+        source = up_source = self._rounded(h, *alike)
         if gate is not None and gate.rounding != up.rounding:
-            source = self._rounded(h, gate, "rounded for gate")
+            source = self._rounded(h, gate, role="rounded for gate")
         self.tape.gate_up(
             source.index,
             None if gate is None else _matrix(gate.weight).native,
@@ -169,12 +170,21 @@ class Recorder(Ops[Slot]):
         chosen = self._slot("outputs", x.width)
         self.tape.select_outputs(x.index, chosen.index)
         scan = head.scan if isinstance(head, ScannedHead) else None
-        scanned = [] if scan is None else [Linear(scan)]
-        h = self._normalized(chosen, norm, head, *scanned, parts=2)
+        h = source = self._head_input(chosen, norm, head)
+        if scan is not None and head.rounding is not None:  # the scan's inputs stay as they are
+            h = self._normalized(chosen, norm, Linear(scan), parts=2)
         self.tape.logits(h.index, _matrix(scan or head.weight).native)
         if scan is not None:
-            self.tape.rescore(h.index, _matrix(head.weight).native, RESCORED)
+            self.tape.rescore(source.index, _matrix(head.weight).native, RESCORED)
         return h
+
+    def _head_input(self, chosen: Slot, norm: Norm, head: Linear) -> Slot:
+        """Normalized rows in 16 bits, or as the head's rounding leaves them."""
+        if head.rounding is not None:  # of floats, which a slot of two parts does not keep
+            return self._rounded(self._normalized(chosen, norm, head), head)
+        scan = head.scan if isinstance(head, ScannedHead) else None
+        scanned = [] if scan is None else [Linear(scan)]
+        return self._normalized(chosen, norm, head, *scanned, parts=2)
 
     def _normalized(
         self, x: Slot, norm: Norm, *consumers: Linear | Experts, parts: int = 1
@@ -189,17 +199,18 @@ class Recorder(Ops[Slot]):
         self, x: Slot, parts: tuple[Linear, ...], out: Slot, add: bool, column: int = 0
     ) -> None:
         """Parts whose inputs are rounded alike, one behind the other from `column` on."""
-        source = self._rounded(x, parts[0])
+        source = self._rounded(x, *parts)
         weights = [_matrix(part.weight).native for part in parts]
         biases = [_optional(part.bias) for part in parts]
         self.tape.linear(source.index, weights, biases, out.index, add, column)
 
-    def _rounded(self, x: Slot, linear: Linear, role: str = "rounded") -> Slot:
-        """What a layer takes of a slot: the slot itself, or its rows after a stay in 8 bits."""
-        how = linear.rounding
+    def _rounded(self, x: Slot, *alike: Linear, role: str = "rounded") -> Slot:
+        """What layers of one rounding take of a slot: itself, or its rows after a stay in 8 bits,
+        as integers too where one of them has kernels for integers."""
+        how = alike[0].rounding
         if how is None:
             return x
-        int8 = _matrix(linear.weight).wants_int8
+        int8 = any(_matrix(one.weight).wants_int8 for one in alike)
         out = self._slot(role, x.width, 2 if int8 else 0)
         self.tape.round_inputs(
             x.index, how.dynamic, how.symmetric, how.scale, how.zero_point, out.index
