@@ -151,6 +151,13 @@ def test_one_sequence_more_would_not_fit(limit: int) -> None:
     assert most_sequences(model, 8192, 1 << 50) == 64
 
 
+@pytest.mark.parametrize("quant", ["INT8", "int8", "INT8+Q8_0", "MXFP4+INT8"])
+def test_int8_is_no_type_of_a_gguf_file(quant: str) -> None:
+    with pytest.raises(UnsupportedError, match="format must be one of") as refused:
+        open_subject("gpt-oss:20b", quant)
+    assert "INT8," not in str(refused.value)
+
+
 # --- what the engine allocates ---
 
 CONTEXT = 700

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from ingle.errors import UnsupportedError
 from ingle.numerics import FORMATS
+from ingle.numerics.int8_blocks import INT8
 
 DENSE_BESIDE_MXFP4 = "Q8_0"  # as the published GGUF files have it
+_PLANNED = tuple(name for name in FORMATS if name != INT8.name)  # which has folders of its own
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Recipe:
         """
         first, plus, second = text.upper().partition("+")
         for name in (first, second) if plus else (first,):
-            if name not in FORMATS:
-                known = ", ".join(FORMATS)
+            if name not in _PLANNED:
+                known = ", ".join(_PLANNED)
                 rule = f"format must be one of {known}, or EXPERTS+REST, but got {text!a:.80}"
                 raise UnsupportedError("--quant", rule, "for example Q8_0, or MXFP4+BF16")
         if plus and not has_experts:
