@@ -22,6 +22,7 @@ from ingle.formats.packed import PackedFile, PackedTiles
 from ingle.models.config import Config
 from ingle.models.names import Layout, Names
 from ingle.numerics import FORMATS, Format, decode
+from ingle.numerics.int8_blocks import INT8
 from ingle.numerics.int8_inputs import InputRounding
 from ingle.ops import Backend, Linear, Norm, ScannedHead, Weight
 from ingle.ops.protocol import TiledBackend
@@ -74,7 +75,10 @@ class Tensor:
         return self.data.view(_CELLS[self.format])
 
     def transposed(self) -> Tensor:
-        """(in, out) as (out, in)."""
+        """(in, out) as (out, in); INT8, whose scales are of rows, as F32."""
+        if self.format == INT8.name:
+            turned = np.ascontiguousarray(decode(INT8, self.data).T)
+            return self.with_data(turned.view(np.uint8), format="F32")
         return self.with_data(np.ascontiguousarray(self.cells.T).view(np.uint8))
 
     def rows(self, start: int, stop: int) -> Tensor:
@@ -209,17 +213,18 @@ class Section:
         tensor = self.stored(role, (columns, total) if transposed else (total, columns))
         tensor = tensor.transposed() if transposed else tensor
         name, values = self.biases(role, (total,)) if bias else ("", None)
+        rounding = self.checkpoint.rounding(tensor)
         if len(rows) == 1:
             weight = self.checkpoint.matrix(tensor)
             added = None if values is None else self._vector(name, values)
-            return [Linear(weight, added, self.checkpoint.rounding(tensor))]
+            return [Linear(weight, added, rounding)]
         parts, start = [], 0
         for count in rows:
             stop = start + count
             weight = self.checkpoint.matrix(tensor.rows(start, stop))
             part = f"{name}[{start}:{stop}]"
             added = None if values is None else self._vector(part, values[start:stop])
-            parts.append(Linear(weight, added))
+            parts.append(Linear(weight, added, rounding))
             start = stop
         return parts
 
