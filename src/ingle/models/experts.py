@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ingle.errors import FileFormatError
+from ingle.errors import FileFormatError, UnsupportedError
+from ingle.formats.mapping import quoted
 from ingle.models.checkpoint import Bytes, Section, Tensor
 from ingle.numerics.mxfp4 import interleaved_to_gguf, openai_to_gguf
 from ingle.ops import Experts
@@ -64,11 +65,15 @@ def from_columns(section: Section, role: str, shape: Shape, rows: slice = EVERY_
 
 
 def from_each(section: Section, role: str, shape: Shape) -> Tensor:
-    """A matrix (rows, columns) per expert under a name of its own."""
+    """A matrix (rows, columns) per expert under a name of its own. UnsupportedError where what
+    enters one is to be rounded."""
     experts, count, columns = shape
     each = [section.expert(e).stored(role, (count, columns)) for e in range(experts)]
     first = each[0]
     for tensor in each:
+        if section.checkpoint.rounding(tensor) is not None:
+            rule = f"inputs of experts must stay as they are, but {quoted(tensor.name)} rounds them"
+            raise UnsupportedError(tensor.where, rule, "ignore experts, or round weights alone")
         if tensor.format != first.format:
             rule = f"tensor {tensor.name} must be {first.format}, but got {tensor.format}"
             raise FileFormatError(tensor.where, rule)

@@ -52,11 +52,12 @@ class TileBackend(CountingBackend):
         columns = fmt.columns(row_bytes)
         native = fmt if fmt.name in INT8_FORMATS | FLOAT_FORMATS else FORMATS["F32"]
         scale_bytes = 0
-        if fmt is INT8:  # in the tiles of Q8_0, and a scale per row beside them
+        int8 = fmt is INT8 and data.ndim == 2
+        if int8:  # in the tiles of Q8_0, and a scale per row beside them
             native, scale_bytes = FORMATS["Q8_0"], 4 * 16 * num_tiles(rows)
         stride = -(-tile_bytes(native, columns) // _ALIGNMENT) * _ALIGNMENT
         nbytes = int(np.prod(stacked, dtype=np.int64)) * num_tiles(rows) * stride + scale_bytes
-        kept = fmt if fmt is INT8 else native
+        kept = fmt if int8 else native
         meta = WeightMeta(name, kept.name, (*stacked, rows, columns), nbytes)
         return CpuMatrix(meta, cast(Any, meta), cast(Any, self._tiles))
 

@@ -56,10 +56,14 @@ class ReferenceWeight:
         return decode(self.format, self.data)
 
     def expert(self, index: int) -> ReferenceWeight:
-        """One matrix of a stack (experts, rows, columns); decoded once it is used."""
+        """One matrix of a stack (experts, rows, columns); decoded once it is used. INT8 is F32 in
+        a stack, for the kernels have row scales for single matrices only."""
         if index not in self._experts:
             name, columns = f"{self.meta.name}[{index}]", self.meta.shape[-1]
-            self._experts[index] = ReferenceWeight(name, self.format, self.data[index], columns)
+            fmt, data = self.format, self.data[index]
+            if fmt is INT8:
+                fmt, data = FORMATS["F32"], decode(INT8, data).view(np.uint8)
+            self._experts[index] = ReferenceWeight(name, fmt, data, columns)
         return self._experts[index]
 
     @cached_property

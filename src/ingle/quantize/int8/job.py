@@ -7,6 +7,7 @@ not know how ranges are chosen.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingle.errors import IngleError
-from ingle.formats.compressed_tensors import INPUT_SCALE, INPUT_ZERO_POINT, SCALE, ZERO_POINT
+from ingle.formats.compressed_tensors import (
+    INPUT_SCALE,
+    INPUT_ZERO_POINT,
+    PARTS,
+    SCALE,
+    ZERO_POINT,
+)
 from ingle.formats.convert.folder import WEIGHTS, copy_companions
 from ingle.formats.writer import TensorSpec, write_safetensors
 from ingle.numerics import FORMATS, encode
-from ingle.quantize.int8.plan import Plan, input_range
+from ingle.quantize.int8.plan import EXPERTS, Plan, input_range
+
+_ROUTERS = (".router.weight", ".mlp.gate.weight")
 
 
 def write_int8(
@@ -47,10 +56,13 @@ def write_int8(
 
 
 def _ignored(plan: Plan) -> list[str]:
-    """Linear layers that stay: the head, routers, and those kept; names of modules."""
-    names = [name for name in plan.source.tensors if name.endswith(".router.weight")]
+    """Linear layers that stay: the head, routers, experts, and those kept; names of modules, or
+    patterns of them."""
+    tensors = plan.source.tensors
+    routers = [name.removesuffix(".weight") for name in tensors if name.endswith(_ROUTERS)]
+    experts = [f"re:.*{re.escape(EXPERTS)}.*"] if any(EXPERTS in name for name in tensors) else []
     kept = [layer.module for layer in plan.layers if layer.keep]
-    return ["lm_head", *(name.removesuffix(".weight") for name in names), *kept]
+    return ["lm_head", *routers, *experts, *kept]
 
 
 def _specs(plan: Plan) -> Iterator[TensorSpec]:
@@ -85,7 +97,7 @@ class _Pieces:
         """One tensor."""
         stem, _, part = name.rpartition(".")
         weight = f"{stem}.weight"
-        if weight not in self._rounded:
+        if weight not in self._rounded or part not in ("weight", *PARTS):
             return self._plan.source.read(name)
         if self._held[0] != weight:
             self._held = (weight, self._parts(weight))

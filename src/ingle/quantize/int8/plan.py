@@ -25,6 +25,7 @@ Floats = NDArray[np.float32]
 
 _FLOATS = ("F32", "F16", "BF16")
 _PROJECTION = "_proj.weight"
+EXPERTS = ".experts."  # within names of what is one of a stack
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def make_plan(
     layers = tuple(
         Layer(name, keep=any(name.startswith(prefix) for prefix in ignored))
         for name, info in source.tensors.items()
-        if name.endswith(_PROJECTION) and len(info.shape) == 2 and info.format in _FLOATS
+        if name.endswith(_PROJECTION) and EXPERTS not in name
+        if len(info.shape) == 2 and info.format in _FLOATS
     )
     if not layers:
         rule = f"there must be linear layers named *{_PROJECTION}, but got none"
