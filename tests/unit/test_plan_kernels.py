@@ -158,6 +158,12 @@ def test_formats_that_only_the_quantizer_writes_are_probed(name: str) -> None:
     assert weight.meta.format == name and 0 <= padding < 4 * 64  # of four tiles, to 64 bytes each
 
 
+def test_int8_is_probed_as_it_runs() -> None:
+    make = Maker(CpuBackend(threads=1))
+    assert make.matrix("INT8", 64, 256).meta.format == "INT8"
+    assert _dense(make.backend, "INT8", 64, 96, 1000).repack_bytes_per_s > 0
+
+
 def test_rows_of_a_probe_are_whole_blocks() -> None:
     found = _dense(CpuBackend(threads=1), "Q6_K", 64, 300, 1000)
     assert found.flops == 6 * 256 * 512 * found.layers

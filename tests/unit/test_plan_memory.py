@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,8 +30,15 @@ from ingle.plan.kv import CHUNK_TOKENS
 from ingle.plan.memory import CATEGORIES, largest_context, most_sequences, plan_memory
 from ingle.plan.recipe import Recipe
 from ingle.plan.subject import open_subject, payload_bytes
+from ingle.quantize.int8.calibrate import calibrate
+from ingle.quantize.int8.job import write_int8
+from ingle.quantize.int8.plan import make_plan
+from ingle.quantize.int8.scheme import Scheme
 from ingle.runtime import engine
 from ingle.runtime.kv import KvPool, KvSequence
+
+sys.path.insert(0, str(Path(__file__).parent))
+from int8_folder import Tensors, edited, made, plain, rounded
 
 TINY_GPT_OSS = Path(__file__).parents[1] / "golden" / "tiny_gpt_oss"
 GIB = 1 << 30
@@ -199,6 +207,51 @@ def check_plan(path: Path, context: int) -> None:
 @pytest.mark.parametrize("context", [64, 256])
 def test_the_engine_allocates_what_was_planned(tmp_path: Path, name: str, context: int) -> None:
     check_plan(synthesize(f"tiny-{name}", tmp_path / "model.gguf"), context)
+
+
+@pytest.mark.parametrize("activations", ["none", "dynamic", "static"])
+def test_an_int8_folder_is_planned_as_it_runs(tmp_path: Path, activations: str) -> None:
+    """Weights of 8 bits beside an embedding of 32, and room for rounded rows."""
+    source, text = tmp_path / "source", tmp_path / "text.txt"
+    synthesize("tiny-llama", source, layout="hf")
+    text.write_text("Call me Ishmael. Some years ago, never mind how long precisely. " * 20)
+    scheme = Scheme(activations=activations)
+    observers = calibrate(str(source), str(text), 32, 2) if activations == "static" else {}
+    write_int8(make_plan(source, scheme, observers), tmp_path / "int8")
+    path = edited(
+        tmp_path / "int8", tmp_path / "out", lambda t: plain(t, "model.embed_tokens.weight")
+    )
+    check_plan(path, 64)
+    model = anatomy(open_subject(str(path)))
+    assert {"INT8", "F32"} <= {matrices.kernel for matrices in model.matrices}
+    assert model.scratch_bytes > 0 and payload_bytes(open_subject(str(path))) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("tiny-qwen3moe", (".experts.", "q_proj")), ("tiny-gpt2", ("c_proj", "wte"))],
+)
+def test_int8_of_other_models_is_planned_too(
+    tmp_path: Path, name: str, parts: tuple[str, ...]
+) -> None:
+    """A stack of experts, and turned weights, are floats."""
+    synthesize(name, tmp_path / "source", layout="hf")
+
+    def change(tensors: Tensors) -> None:
+        for one in [n for n in tensors if any(part in n for part in parts)]:
+            if one.endswith(".weight"):
+                rounded(tensors, one)
+
+    said = {"quantization_config": Scheme().config([])}
+    check_plan(edited(tmp_path / "source", tmp_path / "out", change, said), 64)
+
+
+def test_an_int8_folder_that_lies_is_not_planned(tmp_path: Path) -> None:
+    said = {"hidden_size": 4096}
+    folder = made("tiny-llama", tmp_path, Scheme())
+    path = edited(folder, tmp_path / "out", lambda t: None, said)
+    with pytest.raises(FileFormatError):
+        anatomy(open_subject(str(path)))
 
 
 @pytest.mark.parametrize("layout", ["hf", "original", "llama_cpp.gguf"])

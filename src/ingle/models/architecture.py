@@ -51,7 +51,11 @@ def load_model(
     if truncate_yarn is not None and kind is Gpt2:
         raise IngleError("truncate_yarn", "model must scale its context by yarn, but it is gpt2")
     layout = Layout(facts.layout)
-    if facts.quantization == METHOD and isinstance(container, SafetensorsFile):
+    if (
+        facts.quantization == METHOD
+        and isinstance(container, SafetensorsFile)
+        and not isinstance(container, CompressedFile)
+    ):
         said = read_int8_config(facts.config["quantization_config"], container.path.name)
         container = CompressedFile(container, said)
     config = read_config(container, facts, kind.keys[layout])

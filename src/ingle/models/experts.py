@@ -98,8 +98,11 @@ def _stored_rows(count: int, rows: slice) -> int:
 
 
 def _filled(experts: int, expert: Callable[[int], Bytes]) -> Bytes:
-    """One array of all experts, made one at a time."""
+    """One array of all experts, made one at a time; of rows that stand for any, as plans have
+    them, nothing is made."""
     first = expert(0)
+    if first.ndim > 1 and not any(first.strides[:-1]):
+        return np.broadcast_to(first, (experts, *first.shape))
     out = np.empty((experts, *first.shape), np.uint8)
     out[0] = first
     for index in range(1, experts):

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from ingle import _native
 from ingle.backends.cpu import CpuBackend
 from ingle.numerics import FORMATS, encode
+from ingle.numerics.int8 import quantize
+from ingle.numerics.int8_blocks import INT8, joined
 from ingle.ops import (
     PAGE_TOKENS,
     USUAL_KV_TYPE,
@@ -141,6 +143,9 @@ class Maker:
         some = self._draw.normal(size=(16, columns)).astype(np.float32)
         if FORMATS[fmt].encode is not None:
             data = np.asarray(encode(FORMATS[fmt], some)).reshape(16, -1)
+        elif fmt == INT8.name:
+            rounded = quantize(some)
+            data = joined(rounded.codes, rounded.scale)
         else:
             data = np.asarray(_native.encode_rows(fmt, some, None, False, 1)[0], np.uint8)
         return np.tile(data, (-(-rows // 16), 1))[:rows]

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from ingle.errors import FileFormatError, IngleError, UnsupportedError
-from ingle.formats import GgufFile
+from ingle.formats import GgufFile, TensorInfo
+from ingle.formats.compressed_tensors import METHOD, CompressedFile, read_config
 from ingle.formats.convert import config as gpt_oss_config
 from ingle.formats.convert import dense as dense_config
 from ingle.formats.facts import ModelFacts, open_model
@@ -52,7 +53,7 @@ class Subject:
     """
 
     name: str
-    container: GgufFile
+    container: GgufFile | SafetensorsFile
     file_bytes: int
     recipe: Recipe | None
     path: Path | None = None
@@ -63,7 +64,7 @@ class Subject:
 
 
 class _Hollow(GgufFile):
-    """A GGUF file's header: matrices read as zeros that share one byte of memory."""
+    """A GGUF file's header: matrices read as zeros that share the memory of a row."""
 
     def __init__(self, file: GgufFile) -> None:
         self._file = file
@@ -78,9 +79,22 @@ class _Hollow(GgufFile):
     def read(self, name: str) -> Bytes:
         """Zeros `(*shape[:-1], row_bytes)`; vectors as they are, for some are settings."""
         info = self.tensors[name]
-        if len(info.shape) < 2:
-            return self._file.read(name)
-        return np.broadcast_to(np.zeros(1, np.uint8), (*info.shape[:-1], info.row_bytes))
+        return self._file.read(name) if len(info.shape) < 2 else _zeros(info)
+
+
+class _HollowInt8(CompressedFile):
+    """The same of an INT8 folder, with ranges of inputs as they are."""
+
+    def read(self, name: str) -> Bytes:
+        """Zeros `(*shape[:-1], row_bytes)`; vectors as they are."""
+        info = self.tensors[name]
+        return super().read(name) if len(info.shape) < 2 else _zeros(info)
+
+
+def _zeros(info: TensorInfo) -> Bytes:
+    """Of a tensor's size, with the memory of a row."""
+    row = np.zeros(info.row_bytes, np.uint8)
+    return np.broadcast_to(row, (*info.shape[:-1], info.row_bytes))
 
 
 def open_subject(name: str, quant: str | None = None) -> Subject:
@@ -163,6 +177,8 @@ def _from_path(path: Path) -> Subject:
         metadata = max(0, size - data)
         files = container.files
         return Subject(name, hollow, size, None, path, False, places, metadata, files)
+    if facts.quantization == METHOD:
+        return _from_int8(container, facts, path)
     return _from_folder(container, facts, path)
 
 
@@ -180,6 +196,15 @@ def _from_folder(container: SafetensorsFile, facts: ModelFacts, path: Path) -> S
         raise FileFormatError(where, f"{rule} {planned_bytes:,}", "it is another model's")
     size = sum(file.stat().st_size for file in container.files)
     return Subject(where, planned, size, None, path, files=container.files)
+
+
+def _from_int8(container: SafetensorsFile, facts: ModelFacts, path: Path) -> Subject:
+    """A compressed-tensors folder under its own names: codes stay codes, and inputs are rounded."""
+    where = container.path.name
+    _huggingface_config(facts, where)
+    shown = _HollowInt8(container, read_config(facts.config["quantization_config"], where))
+    size = sum(file.stat().st_size for file in container.files)
+    return Subject(where, shown, size, None, path, files=container.files)
 
 
 def _huggingface_config(facts: ModelFacts, where: str) -> dict[str, Any]:
