@@ -37,7 +37,10 @@ def evaluate(
         typer.Option(metavar="N", help="Ids kept per position; 0: all, in llama.cpp's form."),
     ] = 128,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Keep the model's activations in float32.")
+        bool,
+        typer.Option(
+            "--exact", help="Keep the model's activations in float32, but as an INT8 file asks."
+        ),
     ] = False,
     exact_reference: Annotated[
         bool, typer.Option("--exact-reference", help="Keep the reference's in float32.")
@@ -105,7 +108,9 @@ def imatrix(
     top_up: Annotated[
         bool, typer.Option("--top-up", help="Show cold experts the text once more.")
     ] = False,
-    exact: Annotated[bool, typer.Option("--exact", help="Keep activations in float32.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Keep activations in float32, but as an INT8 file asks.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
     png: Annotated[
         str | None, typer.Option(metavar="FILE", help="show: draw the rows of each expert.")

@@ -71,7 +71,10 @@ def run(
         str, typer.Option(metavar="cpu|reference", help="Native kernels, or numpy.")
     ] = "cpu",
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compute in float32 throughout; slower.")
+        bool,
+        typer.Option(
+            "--exact", help="Compute in float32 but where an INT8 file rounds inputs; slower."
+        ),
     ] = False,
     kv_type: Annotated[
         str | None, typer.Option(metavar="f16|f32", help="What keys and values are kept as.")

@@ -55,7 +55,8 @@ class LLM:
     model: a known name ("smollm2:135m"), or the path of a GGUF file, a safetensors file, or a
     folder of them in Hugging Face's or OpenAI's layout.
     backend: "cpu" (native kernels) or "reference" (numpy); with the latter, emulate="q8" repeats
-    the native arithmetic. exact: keep activations in float32 on "cpu", slower than in 8 bits.
+    the native arithmetic. exact: keep activations in float32 on "cpu", slower than in 8 bits,
+    and rounded only where an INT8 file asks for it.
     kv_type: what keys and values are kept as, "f16" or "f32"; default "f16", exact and "reference"
     alone "f32".
     threads: default all usable cores. context: tokens, default 4096 or the model's own limit; for

@@ -35,8 +35,8 @@ MAX_ROWS = 512  # tokens of one forward; longer prompts come in chunks
 class CpuBackend:
     """Runs models with the best kernels of this CPU, or those INGLE_CPU names.
 
-    exact: weights are multiplied as floats, activations are never rounded, nor keys and values to
-    16 bits; slower.
+    exact: weights are multiplied as floats, activations are rounded only where a checkpoint of
+    8-bit weights asks for it, keys and values not to 16 bits; slower.
     """
 
     name = "cpu"
