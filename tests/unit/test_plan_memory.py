@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingle import _native
 from ingle.backends.cpu import CpuBackend
 from ingle.errors import FileFormatError, IngleError, ModelNotFoundError, UnsupportedError
 from ingle.formats import open_container
@@ -30,6 +31,7 @@ from ingle.plan.kv import CHUNK_TOKENS
 from ingle.plan.memory import CATEGORIES, largest_context, most_sequences, plan_memory
 from ingle.plan.recipe import Recipe
 from ingle.plan.subject import open_subject, payload_bytes
+from ingle.plan.tape import TileBackend, idle_bytes
 from ingle.quantize.int8.calibrate import calibrate
 from ingle.quantize.int8.job import write_int8
 from ingle.quantize.int8.plan import make_plan
@@ -207,6 +209,18 @@ def check_plan(path: Path, context: int) -> None:
 @pytest.mark.parametrize("context", [64, 256])
 def test_the_engine_allocates_what_was_planned(tmp_path: Path, name: str, context: int) -> None:
     check_plan(synthesize(f"tiny-{name}", tmp_path / "model.gguf"), context)
+
+
+def test_rows_that_layers_fill_do_not_lie_idle(tmp_path: Path) -> None:
+    """Of BF16 the head's normalized rows lie where the layers' do; those it chooses are its own."""
+    synthesize("tiny-llama", tmp_path / "model", layout="hf")
+    container = open_subject(str(tmp_path / "model")).container
+    model = load_model(container, TileBackend(), 64)
+    rows, width = 128, model.config.hidden_size
+    spans = _native.span_bytes(model.config.num_attention_heads, model.config.head_dim)
+    slot_bytes = rows * width * 4
+    own = slot_bytes * (rows - 1) // rows + spans
+    assert own <= idle_bytes(model, rows) < own + 1024 < own + slot_bytes
 
 
 @pytest.mark.parametrize("activations", ["none", "dynamic", "static"])
