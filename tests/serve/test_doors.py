@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,42 @@ def test_too_much_at_once(script: Script, monkeypatch: pytest.MonkeyPatch) -> No
     big = {"method": "POST", "url": "/v1/chat/completions", "json": HELLO | {"user": "x" * 400}}
     small = {"method": "POST", "url": "/v1/chat/completions", "json": HELLO}
     assert statuses(script, Doors(), big, small, big, small) == [503, 200, 503, 200]
+
+
+KINDS = ["application/x-www-form-urlencoded", "text/plain", "text/plain;charset=UTF-8", None]
+BODIES = [
+    ("/v1/chat/completions", HELLO),
+    ("/v1/completions", {"prompt": "a", "max_tokens": 1}),
+    ("/v1/responses", {"input": "hello"}),
+    ("/v1/messages", HELLO | {"max_tokens": 4}),
+    ("/api/chat", HELLO | {"stream": False}),
+    ("/api/generate", {"model": "scripted", "prompt": "hello", "stream": False}),
+    ("/tokenize", {"content": "a"}),
+    ("/ingle/stop", {"model": "scripted"}),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_is_json_whatever_its_type(script: Script, kind: str | None) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    asked: list[dict[str, Any]] = [
+        {"method": "POST", "url": path, "content": json.dumps(body), "headers": headers}
+        for path, body in BODIES
+    ]
+    assert statuses(script, Doors(), *asked) == [200] * len(BODIES)
+    (refused,) = statuses(script, Doors(), asked[0] | {"content": "{"})
+    assert refused == 400
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+def test_a_strangers_page_sends_no_body_of_any_type(
+    script: Script, kind: str | None, origin: str
+) -> None:
+    headers = {"Origin": origin} | ({} if kind is None else {"Content-Type": kind})
+    asked: list[dict[str, Any]] = [
+        {"method": "POST", "url": path, "content": json.dumps(body), "headers": headers}
+        for path, body in BODIES
+    ]
+    assert statuses(script, Doors(), *asked) == [403] * len(BODIES)
+    assert script.steps == 0

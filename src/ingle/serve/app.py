@@ -20,6 +20,7 @@ from ingle.errors import IngleError
 from ingle.serve import house, mistake, tokens
 from ingle.serve.anthropic import routes as anthropic
 from ingle.serve.body import BodyLimit
+from ingle.serve.body_type import BodyType
 from ingle.serve.house import Life
 from ingle.serve.journal import Journal
 from ingle.serve.keys import KeyCheck, Keys
@@ -69,7 +70,8 @@ def create_app(
     )
     for kind in (RequestValidationError, HTTPException, IngleError, Exception):
         app.add_exception_handler(kind, mistake.respond_to_any)
-    app.add_middleware(BodyLimit)  # the last one added comes first
+    app.add_middleware(BodyType)  # the last one added comes first
+    app.add_middleware(BodyLimit)
     app.add_middleware(KeyCheck, keys=doors.keys)
     app.add_middleware(OriginCheck, neighbours=doors.neighbours)
     app.add_middleware(Journal, told=metrics.note, prompts=doors.log_prompts)
