@@ -114,7 +114,7 @@ def _held_to_calls(
         raise UnsupportedError("format", rule, 'say tool_choice="none" once the calls are made')
     marks = [tokenizer.special_tokens.get(mark) for mark in (OPEN, CLOSE)]
     ids = None if marks[0] is None or marks[1] is None else (marks[0], marks[1])
-    grammar = Grammar.trusted_lark(grammar_source(choice, ids))
+    grammar = Grammar.trusted_lark(grammar_source(choice, ids), "tools")
     return GrammarConstraint(GrammarVocabulary.of(tokenizer), grammar)
 
 

@@ -6,16 +6,19 @@ It does not know routes, nor how any API writes an error.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from ingle.errors import IngleError, ModelNotFoundError, UnreachableError
+from ingle.errors import IngleError, ModelNotFoundError, UnreachableError, UnsupportedError
 from ingle.runtime import BusyError, DeadlineError
 
 _SHOWN = 80  # characters of a value that is wrong
+_TOOL = "tool "  # before a tool's name, where it is the place of a mistake
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,22 @@ def refusal_of(error: Exception) -> Refusal:
     if isinstance(error, MemoryError):
         return _overloaded("the server has no memory left for this request", 1.0)
     return Refusal(500, "the server met a bug of its own; its log says more")
+
+
+@contextmanager
+def named(names: Mapping[str, str]) -> Iterator[None]:
+    """Mistakes are told by the names that a dialect has for options; those in tools, of `tools`."""
+    try:
+        yield
+    except IngleError as error:
+        if type(error) not in (IngleError, UnsupportedError):
+            raise
+        where, rule = names.get(error.where), error.rule
+        if error.where.startswith(_TOOL):
+            where, rule = "tools", f"{error.where}: {rule}"
+        if where is None:
+            raise
+        raise type(error)(where, rule, error.hint) from None
 
 
 def _overloaded(message: str, wait_s: float) -> Refusal:

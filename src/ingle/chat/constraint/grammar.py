@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from llguidance import LLMatcher
 
+from ingle.chat.constraint.references import check_references
 from ingle.errors import IngleError, UnsupportedError
 
 _WHERE = "format"
@@ -25,12 +26,14 @@ WHITESPACE = r"(?:[ ]|\n[ ]{0,16})"
 class Grammar:
     """A checked grammar. kind: "json", "regex" or "lark". source: in llguidance's notation.
 
-    left_out: what `json_schema` was allowed to leave to a later check.
+    left_out: what `json_schema` was allowed to leave to a later check. where: the wish that it
+    comes from, for mistakes.
     """
 
     kind: str
     source: str
     left_out: tuple[str, ...] = ()
+    where: str = _WHERE
 
     @classmethod
     def json_schema(cls, schema: Any, where: str = _WHERE, lenient: bool = False) -> Self:
@@ -50,11 +53,15 @@ class Grammar:
             raise IngleError(where, f"a schema must be JSON, but got {error!s:.100}") from None
         _check_size(text, where)
         options: Any = {"whitespace_pattern": WHITESPACE, "lenient": lenient}
-        source = LLMatcher.grammar_from_json_schema(text, overrides=options)
+        try:
+            source = LLMatcher.grammar_from_json_schema(text, overrides=options)
+        except ValueError as error:  # its parser has a limit of nesting
+            raise _refusal(where, "a schema must be read", [str(error)]) from None
+        check_references(schema, where)
         failed, said = LLMatcher.validate_grammar_with_warnings(source)
         if failed or (said and not lenient):
             raise _refusal(where, "a schema must be enforceable", said)
-        return cls("json", source, tuple(said))
+        return cls("json", source, tuple(said), where)
 
     @classmethod
     def json_object(cls) -> Self:
@@ -84,9 +91,9 @@ class Grammar:
         return cls._checked("lark", LLMatcher.grammar_from_lark(text), where)
 
     @classmethod
-    def trusted_lark(cls, text: str) -> Self:
+    def trusted_lark(cls, text: str, where: str = _WHERE) -> Self:
         """Of a Lark grammar that ingle wrote, which may name special tokens by id."""
-        return cls("lark", LLMatcher.grammar_from_lark(text))
+        return cls("lark", LLMatcher.grammar_from_lark(text), where=where)
 
     @property
     def spec(self) -> dict[str, str]:
@@ -107,7 +114,7 @@ class Grammar:
         failed, said = LLMatcher.validate_grammar_with_warnings(source)
         if failed or said:
             raise _refusal(where, f"a {kind} must be enforceable", said)
-        return cls(kind, source)
+        return cls(kind, source, where=where)
 
 
 def _check_size(text: str, where: str) -> None:

@@ -37,7 +37,7 @@ class GrammarConstraint:
         self.cost.compile_s += perf_counter() - started
         if self._matcher.is_error():
             rule = f"a grammar must be compiled, but got: {self._error()}"
-            raise UnsupportedError("format", rule, "ask for less")
+            raise UnsupportedError(grammar.where, rule, "ask for less")
 
     @property
     def spec(self) -> dict[str, object]:
@@ -89,7 +89,7 @@ class GrammarConstraint:
     def _check(self) -> None:
         if self._matcher.is_error():
             rule = f"the grammar must go on, but got: {self._error()}"
-            raise IngleError("format", rule, "ask for a smaller schema")
+            raise IngleError(self._grammar.where, rule, "ask for a smaller schema")
 
     def _error(self) -> str:
         said = self._matcher.get_error().partition("<state>")[0]

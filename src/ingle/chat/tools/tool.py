@@ -18,6 +18,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from ingle.chat.constraint.grammar import Grammar
+from ingle.chat.constraint.references import check_references
 from ingle.chat.tools.annotation import value_of
 from ingle.chat.tools.signature import annotations_of, description_of, parameters_of
 from ingle.errors import IngleError, UnsupportedError
@@ -176,6 +177,7 @@ def _check_schema(name: str, schema: Any) -> None:
             rule = f"a schema has at most {_MAX_SCHEMA_CHARS} characters, but got more"
             raise UnsupportedError(where, rule)
         Draft202012Validator.check_schema(schema)
+        check_references(schema, where)
     except (TypeError, ValueError, RecursionError) as error:
         if isinstance(error, IngleError):
             raise

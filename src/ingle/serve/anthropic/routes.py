@@ -14,12 +14,12 @@ from ingle.serve import exchange, sse
 from ingle.serve.anthropic import error
 from ingle.serve.anthropic.blocks import read
 from ingle.serve.anthropic.reply import Reply, ping
-from ingle.serve.anthropic.wishes import CountBody, MessagesBody, without_reasoning
+from ingle.serve.anthropic.wishes import NAMES, CountBody, MessagesBody, without_reasoning
 from ingle.serve.heartbeat import lively
 from ingle.serve.json_body import JsonBody
 from ingle.serve.rack import Answering, Rack
 from ingle.serve.recall import Recall
-from ingle.serve.refusal import refusal_of
+from ingle.serve.refusal import named, refusal_of
 from ingle.serve.single import OneReply, whole
 from ingle.serve.turn import Turn
 
@@ -35,7 +35,8 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
         """Answer a conversation."""
         said, wishes = read(body.messages, body.system), body.wishes()
         model = await rack.model(body.model)
-        turn = _begin(model, recall, said, wishes, body)
+        with named(NAMES):
+            turn = _begin(model, recall, said, wishes, body)
         reply = Reply(
             rack.place(body.model).name,
             len(turn.streams[0].request.prompt_ids),
@@ -46,7 +47,8 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
         if body.stream:
             events = lively(_events(reply, single), ping, PING_S)
             return StreamingResponse(events, headers=sse.HEADERS, media_type=sse.MEDIA_TYPE)
-        done = await whole(single, request)
+        with named(NAMES):
+            done = await whole(single, request)
         return Response(status_code=499) if done is None else JsonBody(reply.whole(done))
 
     @routes.post("/v1/messages/count_tokens")
@@ -54,13 +56,8 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
         """Count the tokens of a conversation's prompt, without answering it."""
         said, wishes = recall.restored(read(body.messages, body.system)), body.prompt_wishes()
         model = await rack.model(body.model)
-        try:
-            count = model.count_prompt(said, wishes)
-        except UnsupportedError as met:
-            if not (body.may_go_without and met.where == "reasoning"):
-                raise
-            count = model.count_prompt(said, without_reasoning(wishes))
-        return {"input_tokens": count}
+        with named(NAMES):
+            return {"input_tokens": _count(model, said, wishes, body)}
 
     return routes
 
@@ -79,6 +76,18 @@ def _begin(
         if not (body.may_go_without and met.where == "reasoning"):
             raise
         return Turn(model, recall, said, without_reasoning(wishes), exchange.terms())
+
+
+def _count(
+    model: Answering, said: tuple[Message, ...], wishes: dict[str, Any], body: CountBody
+) -> int:
+    """Tokens of the prompt that `_begin` would answer."""
+    try:
+        return model.count_prompt(said, wishes)
+    except UnsupportedError as met:
+        if not (body.may_go_without and met.where == "reasoning"):
+            raise
+        return model.count_prompt(said, without_reasoning(wishes))
 
 
 async def _events(reply: Reply, single: OneReply) -> AsyncIterator[bytes]:

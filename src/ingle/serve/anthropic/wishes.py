@@ -27,6 +27,7 @@ LEAST_BUDGET = 1024  # tokens, Anthropic's own rule
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 _BUDGETS = ((4096, "low"), (16_384, "medium"))  # tokens below which, and the effort
 _THINKING = ("enabled", "disabled", "adaptive", "between_tools")
+NAMES = {"format": "output_config.format", "stop": "stop_sequences"}  # of options here
 _SAME = ("temperature", "top_p", "top_k")
 
 

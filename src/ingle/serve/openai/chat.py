@@ -25,13 +25,13 @@ from ingle.serve.openai.fields import (
     ReasoningFields,
     SamplingFields,
     StreamOptions,
-    named,
     token_limit,
 )
 from ingle.serve.openai.logprobs import chat_logprobs, shown_tokens
 from ingle.serve.openai.usage import finish_reason, usage_of
 from ingle.serve.rack import Rack
 from ingle.serve.recall import Recall
+from ingle.serve.refusal import named
 from ingle.serve.turn import Turn, with_system
 
 MAX_CHOICES = 16
@@ -115,7 +115,8 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
             told = lively(chunks(turn, head, with_usage, body.include_reasoning is not False))
             return StreamingResponse(told, headers=sse.HEADERS, media_type=sse.MEDIA_TYPE)
         try:
-            logprobs = await unless_gone(request, turn.whole())
+            with named(NAMES):
+                logprobs = await unless_gone(request, turn.whole())
         finally:
             turn.cancel()
         if logprobs is None:

@@ -23,12 +23,12 @@ from ingle.serve.openai.chat import GONE
 from ingle.serve.openai.chunks import Head
 from ingle.serve.openai.completion_body import CompletionBody
 from ingle.serve.openai.completion_chunks import chunks, echo
-from ingle.serve.openai.fields import named
 from ingle.serve.openai.logprobs import shown_tokens
 from ingle.serve.openai.prompts import Prompt, prompts_of
 from ingle.serve.openai.scores import Scores
 from ingle.serve.openai.usage import finish_reason, usage_of_all
 from ingle.serve.rack import Answering, Rack
+from ingle.serve.refusal import named
 from ingle.serve.turn import next_seed
 
 _AT_ONCE = 32  # answers of one request that wait or run

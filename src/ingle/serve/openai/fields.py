@@ -6,8 +6,7 @@ would change the answer and cannot be done is refused by its name. It does not k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
@@ -124,18 +123,6 @@ def biases(given: Mapping[str, float] | None) -> dict[int, float] | None:
             rule = f"logit_bias must be by token id, but got {token!r:.60}"
             raise IngleError("logit_bias", rule) from None
     return found
-
-
-@contextmanager
-def named(names: Mapping[str, str]) -> Iterator[None]:
-    """Mistakes are told by the names that a dialect has for options."""
-    try:
-        yield
-    except IngleError as error:
-        where = names.get(error.where)
-        if where is None or type(error) not in (IngleError, UnsupportedError):
-            raise
-        raise type(error)(where, error.rule, error.hint) from None
 
 
 def _of_object(name: str, said: Any) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from ingle.serve.heartbeat import lively
 from ingle.serve.json_body import JsonBody
 from ingle.serve.openai import error as openai_error
 from ingle.serve.openai.chat import GONE
-from ingle.serve.openai.fields import named
 from ingle.serve.rack import Answering, Rack
 from ingle.serve.recall import Recall
+from ingle.serve.refusal import named
 from ingle.serve.responses.body import NAMES, ResponseBody
 from ingle.serve.responses.items import input_items, new_id, read_items
 from ingle.serve.responses.output import Event, Output
@@ -50,7 +50,8 @@ def router(rack: Rack, recall: Recall, store: ResponseStore) -> APIRouter:
             told = lively(answer.events(), answer.beat)
             return StreamingResponse(told, headers=sse.HEADERS, media_type=sse.MEDIA_TYPE)
         try:
-            whole = await unless_gone(request, answer.whole())
+            with named(NAMES):
+                whole = await unless_gone(request, answer.whole())
         finally:
             turn.cancel()
         return Response(status_code=GONE) if whole is None else JsonBody(whole)
