@@ -54,6 +54,8 @@ def test_a_model_from_its_pull_to_its_end(client: ollama.Client) -> None:
 
     client.copy(REPO, "mine:1")
     assert {model.model for model in client.list().models} == {REPO, "mine:1"}
+    other = httpx.get(f"{client._client.base_url}/v1/models").json()
+    assert {model["id"] for model in other["data"]} == {REPO, "mine:1"}
     with pytest.raises(ollama.ResponseError, match="no other model must be made from it"):
         client.delete(REPO)
     client.delete("mine:1")

@@ -17,6 +17,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ingle.cli.stop import stop
+from ingle.errors import IngleError
 from ingle.serve.app import Doors, create_app
 from ingle.serve.house import Life
 from ingle.serve.rack import Place, Rack
@@ -170,6 +172,19 @@ def test_what_is_not_done_when_the_grace_is_over_is_told_so(script: Script, stre
     assert "being stopped" in answer
     assert ("HTTP/1.1 200" in answer) is stream and ("HTTP/1.1 503" in answer) is not stream
     assert "[DONE]" not in answer
+
+
+def test_a_model_is_unloaded_by_a_name_of_its_own(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with living(script.llm) as live:
+        monkeypatch.setenv("INGLE_HOST", f"127.0.0.1:{live.port}")
+        with pytest.raises(IngleError, match="one of scripted, but got 'nope'") as told:
+            stop("nope")
+        assert len(str(told.value).splitlines()) == 1
+        assert live.rack.places["scripted"].model is not None
+        stop("Scripted")
+        assert live.rack.places["scripted"].model is None
 
 
 def test_what_is_done_within_the_grace_is_whole(script: Script) -> None:

@@ -90,6 +90,25 @@ def test_what_is_on_the_machine_is_put_up_when_asked_for() -> None:
     assert alone.place("gpt-4o").name == "a"
 
 
+@pytest.mark.parametrize("name", ["gpt-4o", "claude-opus-4-5", "nope", ""])
+def test_names_mean_the_same_whatever_others_asked_for(name: str) -> None:
+    here = {"a": lambda: place("a"), "b": lambda: place("b")}
+
+    def find(name: str) -> Place | None:
+        return here[name]() if name in here else None
+
+    made = Rack([place("a")], Budget(GIB), discover=find)
+    assert made.place(name).name == "a"
+    assert made.place("b").name == "b"
+    assert made.place(name).name == "a"
+    made.remove("a")  # its name was given to something else
+    assert made.place(name).name == "a"
+    del here["a"]
+    made.remove("a")
+    with pytest.raises(ModelNotFoundError):
+        made.place(name)
+
+
 def test_the_model_idle_longest_makes_room() -> None:
     async def run() -> None:
         made = Rack([place("a"), place("b"), place("c")], Budget(10 * GIB))
@@ -190,10 +209,14 @@ def test_an_idle_model_goes_when_its_time_is_over(monkeypatch: pytest.MonkeyPatc
 def test_unloading() -> None:
     async def run() -> None:
         made = Rack([place("a")], Budget(20 * GIB))
-        with pytest.raises(IngleError, match="must be loaded"):
+        with pytest.raises(IngleError, match="none is loaded, but got 'a'"):
             await made.unload("a")
         await made.model("a")
-        await made.unload("a")
+        for name in ("nope", ""):
+            with pytest.raises(IngleError, match=f"one of a, but got {name!r}"):
+                await made.unload(name)
+        assert names_loaded(made) == ["a"]
+        await made.unload("A:latest")
         assert names_loaded(made) == []
         made.remove("a")
         assert not made.places

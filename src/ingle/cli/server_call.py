@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from contextlib import closing
 from typing import Any
 
 from ingle import env
@@ -23,9 +24,10 @@ def ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str,
         key = env.api_key()
         headers = {"Content-Type": "application/json"}
         headers |= {"Authorization": f"Bearer {key}"} if key else {}
-        connection.request(method, path, data, headers)
-        response = connection.getresponse()
-        answer = json.loads(response.read())
+        with closing(connection):
+            connection.request(method, path, data, headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError):
         rule = f"a server of ingle's must run at {host}:{port}, but got no answer"
         hint = "start one with `ingle serve`; INGLE_HOST names another address"

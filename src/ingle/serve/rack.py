@@ -121,8 +121,10 @@ class Place:
 class Rack:
     """Models put up under names.
 
-    budget: memory for all of them. keep_s: seconds that a model stays loaded when nobody uses it.
-    discover: makes a place for a name that is not on the rack yet, or says None.
+    places: what the server was started with; if it is one, it answers to names that mean nothing
+    else, whatever is put up later. budget: memory for all of them. keep_s: seconds that a model
+    stays loaded when nobody uses it. discover: makes a place for a name that is not on the rack
+    yet, or says None.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class Rack:
         self.budget = budget or Budget()
         self._discover = discover
         self._names: dict[str, Place] = {}  # other names, lower case
+        self._usual = places[0].name if len(places) == 1 else None
         self._changing = asyncio.Lock()  # one model at a time comes or goes
         for place in places:
             self._put_up(place)
@@ -150,18 +153,14 @@ class Rack:
                 place.model.measure(meter(place.name))
 
     def place(self, name: str) -> Place:
-        """The one of that name; whatever is asked for where there is only one.
+        """The one of that name; where the server was started with one, that for any other name.
 
         Raises ModelNotFoundError.
         """
-        found = self.places.get(name) or self._names.get(name.lower().removesuffix(":latest"))
-        if found is None and self._discover is not None:
-            found = self._discover(name)
-            if found is not None:
-                self._put_up(found)
-        only = next(iter(self.places.values())) if len(self.places) == 1 else None
-        if found is None and only is not None and not (self._discover and is_known(name)):
-            found = only
+        found = self._found(name)
+        is_absent = self._discover is not None and is_known(name)
+        if found is None and self._usual is not None and not is_absent:
+            found = self._found(self._usual)
         if found is None:
             rule = f"a model must be one that is served, but got {name[:80]!r}"
             raise ModelNotFoundError("model", rule, f"served: {', '.join(self.places)[:400]}")
@@ -192,12 +191,14 @@ class Rack:
         return place.model
 
     async def unload(self, name: str) -> None:
-        """Frees a model that is loaded. Raises ModelNotFoundError, IngleError."""
-        place = self.place(name)
+        """Frees a model that is loaded, by a name of its own. Raises IngleError."""
+        place = self._put_up_as(name)
         async with self._changing:
-            if place.model is None:
-                rule = f"a model must be loaded to be stopped, but got {place.name}"
-                raise IngleError("model", rule, "`ingle ps` lists the loaded ones")
+            if place is None or place.model is None:
+                loaded = [one.name for one in self.places.values() if one.model is not None]
+                of = f"one of {', '.join(loaded)[:400]}" if loaded else "and none is loaded"
+                rule = f"a model must be loaded to be stopped, {of}, but got {name[:80]!r}"
+                raise IngleError("model", rule)
             await self._free(place)
 
     def expires_s(self, place: Place) -> float:
@@ -234,6 +235,19 @@ class Rack:
             if place.model is not None:
                 async with self._changing:
                     await self._free(place)
+
+    def _put_up_as(self, name: str) -> Place | None:
+        """What is on the rack by that name, or another one of its own."""
+        return self.places.get(name) or self._names.get(name.lower().removesuffix(":latest"))
+
+    def _found(self, name: str) -> Place | None:
+        """The same, or what is found on this machine, which is then put up."""
+        found = self._put_up_as(name)
+        if found is None and self._discover is not None:
+            found = self._discover(name)
+            if found is not None:
+                self._put_up(found)
+        return found
 
     def _put_up(self, place: Place) -> None:
         self.places[place.name] = place

@@ -15,6 +15,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, StrictStr
 
 from ingle import __version__, hub
+from ingle.serve.catalogue import cards
 from ingle.serve.ollama import card
 from ingle.serve.ollama.loading import let_go
 from ingle.serve.ollama.naming import NameBody, checked
@@ -54,8 +55,7 @@ def router(rack: Rack) -> APIRouter:
     @routes.get("/api/tags")
     async def tags() -> dict[str, Any]:
         """The models that can be asked for."""
-        cards = await asyncio.to_thread(_cards, list(rack.places), rack.discovers)
-        return {"models": [one.listed() for one in cards]}
+        return {"models": [one.listed() for one in await cards(rack)]}
 
     @routes.get("/api/ps")
     async def ps() -> dict[str, Any]:
@@ -95,18 +95,6 @@ async def forget(rack: Rack, name: str) -> None:
     if name in rack.places:
         await let_go(rack, name)
         rack.remove(name)
-
-
-def _cards(served: list[str], discovers: bool) -> list[card.Card]:
-    """Of what is served by name, and, if others are found when asked for, of all that is here."""
-    found = {name: card.card(name) for name in served}
-    paths = {one.path for one in found.values()}
-    for listing in hub.listing() if discovers else []:
-        if listing.path is not None and (listing.base or listing.path not in paths):
-            one = card.card(listing.name)
-            if one.details is not None:  # else it is damaged
-                found.setdefault(listing.name, one)
-    return list(found.values())
 
 
 async def _running(rack: Rack, place: Place) -> dict[str, Any]:

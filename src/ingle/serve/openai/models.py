@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from ingle.serve.anthropic import models as anthropic
-from ingle.serve.rack import Place, Rack
+from ingle.serve.catalogue import Listed, catalogue, listed
+from ingle.serve.rack import Rack
 
 
 def router(rack: Rack) -> APIRouter:
@@ -16,26 +17,27 @@ def router(rack: Rack) -> APIRouter:
 
     @routes.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
-        """The models that are served; in Anthropic's words to clients of its API."""
+        """The models that can be asked for; in Anthropic's words to clients of its API."""
+        found = await catalogue(rack)
         if anthropic.VERSION_HEADER in request.headers:
-            return anthropic.listed(rack.places.values())
-        return {"object": "list", "data": [_object(place) for place in rack.places.values()]}
+            return anthropic.listed(found)
+        return {"object": "list", "data": [_object(one) for one in found]}
 
     @routes.get("/v1/models/{name:path}")
     async def model(name: str, request: Request) -> dict[str, Any]:
         """One of them."""
-        place = rack.place(name)
+        one = listed(rack.place(name))
         is_anthropics = anthropic.VERSION_HEADER in request.headers
-        return anthropic.told(place) if is_anthropics else _object(place)
+        return anthropic.told(one) if is_anthropics else _object(one)
 
     return routes
 
 
-def _object(place: Place) -> dict[str, Any]:
+def _object(one: Listed) -> dict[str, Any]:
     return {
-        "id": place.name,
+        "id": one.name,
         "object": "model",
-        "created": place.created,
+        "created": one.created,
         "owned_by": "ingle",
-        **({} if place.model is None else {"max_model_len": place.model.context_tokens}),
+        **({} if one.context_tokens is None else {"max_model_len": one.context_tokens}),
     }
