@@ -63,11 +63,18 @@ def named(names: Mapping[str, str]) -> Iterator[None]:
         if type(error) not in (IngleError, UnsupportedError):
             raise
         where, rule = names.get(error.where), error.rule
+        if where is not None:
+            rule = f"{where}{rule.removeprefix(error.where)}" if _begins(error) else rule
         if error.where.startswith(_TOOL):
             where, rule = "tools", f"{error.where}: {rule}"
         if where is None:
             raise
         raise type(error)(where, rule, error.hint) from None
+
+
+def _begins(error: IngleError) -> bool:
+    """Whether the rule repeats the name: ``top_p must be ...``."""
+    return error.rule.startswith(f"{error.where} ")
 
 
 def _overloaded(message: str, wait_s: float) -> Refusal:
@@ -76,14 +83,35 @@ def _overloaded(message: str, wait_s: float) -> Refusal:
 
 
 def _invalid(error: RequestValidationError) -> Refusal:
-    """The first field that is wrong."""
+    """The first field that is wrong; of the types it may have, by the one that fits best."""
     first: dict[str, Any] = error.errors()[0]
     if first["type"] == "json_invalid":
         said = f"[body] the body must be JSON, but got an error at character {first['loc'][-1]}."
         return Refusal(400, said)
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    where = _field(first, error.body)
+    for other in error.errors():
+        inner = _field(other, error.body)
+        if where and inner.startswith(f"{where}."):
+            first, where = other, inner
     rule, got = str(first["msg"]).lower(), repr(first.get("input"))[:_SHOWN]
     return Refusal(400, f"[{where or 'body'}] {rule}, but got {got}.", where or None)
+
+
+def _field(mistake: Mapping[str, Any], body: Any) -> str:
+    """The path of a field in the body, without the types that it was read as, one by one."""
+    kind, *parts = mistake["loc"]
+    if kind != "body":
+        return ".".join(map(str, parts))
+    found: list[str] = []
+    for at, part in enumerate(parts):
+        is_name = isinstance(body, Mapping) and part in body
+        is_place = isinstance(body, list) and isinstance(part, int) and part < len(body)
+        if is_name or is_place:
+            body = body[part]
+            found.append(str(part))
+        elif mistake["type"] == "missing" and at == len(parts) - 1:
+            found.append(str(part))
+    return ".".join(found)
 
 
 def _too_long(error: IngleError) -> bool:

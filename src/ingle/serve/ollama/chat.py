@@ -12,10 +12,11 @@ from ingle.serve import exchange
 from ingle.serve.ollama import answer
 from ingle.serve.ollama.loading import let_go, loaded
 from ingle.serve.ollama.messages import OllamaMessage, read
-from ingle.serve.ollama.options import AskBody
+from ingle.serve.ollama.options import NAMES, AskBody
 from ingle.serve.ollama.reply import Reply
 from ingle.serve.rack import Rack
 from ingle.serve.recall import Recall
+from ingle.serve.refusal import named
 from ingle.serve.single import OneReply
 from ingle.serve.turn import Turn, with_system
 
@@ -47,7 +48,8 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
         if not said:
             return answer.alone(reply, "load", body.streams)
         turns = with_system(said, model.system)
-        turn = Turn(model, recall, turns, wishes, exchange.terms())
+        with named(NAMES):
+            turn = Turn(model, recall, turns, wishes, exchange.terms())
         return await answer.respond(reply, OneReply(turn), body.streams, request)
 
     return routes

@@ -23,10 +23,11 @@ from ingle.serve import exchange
 from ingle.serve.ollama import answer
 from ingle.serve.ollama.loading import let_go, loaded
 from ingle.serve.ollama.messages import check_no_images
-from ingle.serve.ollama.options import AskBody, without_reasoning
+from ingle.serve.ollama.options import NAMES, AskBody, without_reasoning
 from ingle.serve.ollama.reply import Reply
 from ingle.serve.rack import Answering, Rack
 from ingle.serve.recall import Recall
+from ingle.serve.refusal import named
 from ingle.serve.single import OneReply
 from ingle.serve.turn import Turn, with_system
 
@@ -73,12 +74,14 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
         if not body.prompt:
             return answer.alone(reply, "load", body.streams)
         if body.raw:
-            raw = _raw(model, body.prompt, without_reasoning(wishes))
+            with named(NAMES):
+                raw = _raw(model, body.prompt, without_reasoning(wishes))
             return await answer.respond(reply, raw, body.streams, request)
         turns = _turns(model, body)
         if body.template:
             wishes["chat_template"] = checked_template(body.template, "template")
-        single = OneReply(Turn(model, recall, turns, wishes, exchange.terms()))
+        with named(NAMES):
+            single = OneReply(Turn(model, recall, turns, wishes, exchange.terms()))
 
         def ended(done: Completion) -> dict[str, Any]:
             return {"context": _context([*turns, Message("assistant", done.answer)], model)}

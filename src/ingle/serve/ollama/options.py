@@ -21,6 +21,14 @@ _SAME = ("temperature", "top_p", "top_k", "min_p", "typical_p", "stop")
 _SAME_PENALTIES = ("presence_penalty", "frequency_penalty")
 _MAX_TOP_LOGPROBS = 20
 
+# What the options of an answer are called here.
+NAMES = {
+    **{name: f"options.{name}" for name in (*_SAME, *_SAME_PENALTIES, "seed")},
+    "repetition_penalty": "options.repeat_penalty",
+    "max_tokens": "options.num_predict",
+    "reasoning": "think",
+}
+
 
 class Options(BaseModel):
     """``options``, as a Modelfile's PARAMETER lines name them."""

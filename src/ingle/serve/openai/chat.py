@@ -42,6 +42,7 @@ NAMES = {
     "format": "response_format",
     "reasoning": "reasoning_effort",
     "options": "chat_template_kwargs",
+    "logprobs": "top_logprobs",
 }
 
 
@@ -88,6 +89,12 @@ class ChatBody(SamplingFields, ReasoningFields):
         }
         return {name: value for name, value in found.items() if value is not None}
 
+    def names(self) -> dict[str, str]:
+        """What options are called in this body, where it has them under other names."""
+        if self.max_tokens is None and self.max_completion_tokens is not None:
+            return super().names() | {"max_tokens": "max_completion_tokens"}
+        return super().names()
+
     def _logprobs(self) -> int | None:
         if self.logprobs:
             return self.top_logprobs or 0
@@ -105,7 +112,7 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
     async def chat_completions(body: ChatBody, request: Request) -> Response:
         """Answer a conversation."""
         model = await rack.model(body.model)
-        with named(NAMES):
+        with named(NAMES | body.names()):
             messages = with_system(read_messages(body.messages), model.system)
             options = body.options()
             turn = Turn(model, recall, messages, options, exchange.terms(), body.n or 1)

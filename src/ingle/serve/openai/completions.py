@@ -32,7 +32,7 @@ from ingle.serve.refusal import named
 from ingle.serve.turn import next_seed
 
 _AT_ONCE = 32  # answers of one request that wait or run
-_NAMES = {"format": "response_format", "prompt_logprobs": "logprobs"}
+_NAMES = {"format": "response_format", "prompt_logprobs": "logprobs", "token id": "prompt"}
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def router(rack: Rack) -> APIRouter:
     @routes.post("/v1/completions", response_model=None)
     async def completions(body: CompletionBody, request: Request) -> Response:
         """Continue text."""
-        with named(_NAMES):
+        with named(_NAMES | body.names()):
             body.check()
             options = body.options()
             model = await rack.model(body.model)

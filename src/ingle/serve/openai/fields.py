@@ -54,6 +54,13 @@ class SamplingFields(BaseModel):
         found["logit_bias"] = biases(self.logit_bias)
         return {name: value for name, value in found.items() if value is not None}
 
+    def names(self) -> dict[str, str]:
+        """What options are called in this body, where it has them under other names."""
+        said = {"stop_ids": "stop_token_ids"}
+        if self.repetition_penalty is None and self.repeat_penalty is not None:
+            said["repetition_penalty"] = "repeat_penalty"
+        return said
+
     def check_refused(self) -> None:
         """Raise UnsupportedError for a field of `refused` that is set."""
         for name in self.refused:

@@ -42,7 +42,7 @@ def router(rack: Rack, recall: Recall, store: ResponseStore) -> APIRouter:
     async def create(body: ResponseBody, request: Request) -> Response:
         """Answer a conversation, whose past may be kept here."""
         model = await rack.model(body.model)
-        with named(NAMES):
+        with named(NAMES | body.names()):
             asked = await _asked(body, store, model.system)
             turn = Turn(model, recall, asked.messages, asked.options, exchange.terms())
         answer = Answer(body, rack.place(body.model).name, asked, turn, store)
@@ -60,7 +60,7 @@ def router(rack: Rack, recall: Recall, store: ResponseStore) -> APIRouter:
     async def input_tokens(body: ResponseBody) -> Response:
         """Count what a request would have as its prompt."""
         model: Answering = await rack.model(body.model)
-        with named(NAMES):
+        with named(NAMES | body.names()):
             asked = await _asked(body, store, model.system)
             messages = recall.restored(asked.messages)
             count = model.count_prompt(messages, asked.options)
