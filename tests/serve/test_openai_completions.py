@@ -114,6 +114,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"prompt": []}, "prompt"),
     ({"prompt": ""}, "prompt"),
     ({"prompt": [[]]}, "prompt"),
+    ({"prompt": 5}, "prompt"),
+    ({"prompt": True}, "prompt"),
+    ({"prompt": {"a": 1}}, "prompt"),
     ({"prompt": [1, "a"]}, "prompt"),
     ({"prompt": [-1]}, "prompt"),
     ({"prompt": [1 << 40]}, "prompt"),
@@ -135,6 +138,24 @@ def test_what_is_wrong_is_named(ask: Ask, wrong: dict[str, Any], field: str) -> 
     answer = post(ask, "/v1/completions", wrong)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"] == field
+
+
+@pytest.mark.parametrize("prompt", ["", ["a", ""], [[]]])
+def test_an_empty_prompt_is_not_too_long(ask: Ask, prompt: Any) -> None:
+    told = post(ask, "/v1/completions", {"prompt": prompt}).json()["error"]
+    assert told["code"] is None and "shorten" not in told["message"]
+    assert "token to go on from" in told["message"]
+
+
+def test_an_empty_prompt_is_the_beginning_token(
+    ask: Ask, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = script.llm.tokenizer.special_tokens["<|im_start|>"]
+    assert not script.llm.tokenizer.add_bos
+    monkeypatch.setattr(script.llm.tokenizer, "bos_id", start)
+    said = complete(ask, "", max_tokens=2, echo=True, logprobs=0)
+    assert said["usage"]["prompt_tokens"] == 1
+    assert said["choices"][0]["logprobs"]["text_offset"][:1] in ([0], [])
 
 
 def test_a_prompt_that_is_scored_can_be_cancelled(ask: Ask, script: Script) -> None:
