@@ -98,6 +98,14 @@ def test_options_of_a_chat_are_told_apart() -> None:
         given_options({"reasoning": "low"})
 
 
+@pytest.mark.parametrize("share", [0, 0.0])
+def test_no_share_is_the_likeliest_alone(share: float) -> None:
+    made = request([1], {"top_p": share, "top_k": 40}, RECOMMENDED, frozenset()).sampling
+    assert (made.top_p, made.top_k) == (1.0, 1)
+    with pytest.raises(IngleError, match="top_p"):
+        request([1], {"top_p": False}, RECOMMENDED, frozenset())
+
+
 letters = st.text(alphabet="abc", max_size=30)
 
 

@@ -144,6 +144,8 @@ def request(
     """
     usual = preset(options["preset"]) if "preset" in options else recommended
     sampling = dict(usual) | {k: v for k, v in options.items() if k in SAMPLING_NAMES}
+    if sampling.get("top_p") == 0 and sampling["top_p"] is not False:
+        sampling |= {"top_p": 1.0, "top_k": 1}  # the fewest that reach it is one
     return Request(
         prompt_ids,
         SamplingParams(**sampling),

@@ -105,6 +105,8 @@ def test_options(client: ollama.Client) -> None:
     assert (cut.message.content, cut.done_reason, cut.eval_count) == ("You", "length", 3)
     options = {"num_predict": -1, "seed": -1, "num_gpu": 99, "num_batch": 512, "never_heard": 1}
     options |= {"temperature": 0, "top_k": 40, "top_p": 0.9, "min_p": 0.0, "repeat_penalty": 1.0}
+    options |= {"repeat_last_n": 64}
+    assert client.chat("scripted", messages=messages, options={"top_k": -1}).done_reason == "stop"
     options |= {"presence_penalty": 0.0, "frequency_penalty": 0.0, "num_ctx": 256}
     assert client.chat("scripted", messages=messages, options=options).done_reason == "stop"
     stopped = client.chat("scripted", messages=messages, options={"stop": ["said"]})
@@ -124,6 +126,8 @@ def test_options(client: ollama.Client) -> None:
         ({"options": {"top_k": 1.5}}, "options.top_k"),
         ({"options": {"mirostat": 2}}, "options.mirostat"),
         ({"options": {"tfs_z": 0.5}}, "options.tfs_z"),
+        ({"options": {"repeat_last_n": 0}}, "options.repeat_last_n]"),
+        ({"options": {"repeat_last_n": 128}}, "options.repeat_last_n]"),
         ({"keep_alive": "soon"}, "keep_alive"),
         ({"keep_alive": []}, "keep_alive]"),
         ({"think": "hard"}, "think]"),

@@ -20,6 +20,7 @@ Number = StrictFloat | StrictInt
 _SAME = ("temperature", "top_p", "top_k", "min_p", "typical_p", "stop")
 _SAME_PENALTIES = ("presence_penalty", "frequency_penalty")
 _MAX_TOP_LOGPROBS = 20
+_USUAL_LAST = (-1, 64)  # all, and what Ollama's clients send where nobody chose
 
 # What the options of an answer are called here.
 NAMES = {
@@ -49,11 +50,14 @@ class Options(BaseModel):
     num_ctx: StrictInt | None = None
     mirostat: StrictInt | None = None
     tfs_z: Number | None = None
+    repeat_last_n: StrictInt | None = None
 
     def told(self) -> dict[str, Any]:
         """Under ingle's names; what is not set is left out. Raises UnsupportedError."""
         self._check_supported()
         found = {name: getattr(self, name) for name in (*_SAME, *_SAME_PENALTIES)}
+        if found["top_k"] == -1:  # all, as other servers say it
+            found["top_k"] = 0
         found["repetition_penalty"] = self.repeat_penalty
         endless = self.num_predict is None or self.num_predict <= 0  # -1 and -2 in Ollama's words
         found["max_tokens"] = None if endless else self.num_predict
@@ -75,6 +79,9 @@ class Options(BaseModel):
         if self.tfs_z not in (None, 1):
             rule = f"there is no tail-free sampling, but got {self.tfs_z}"
             raise UnsupportedError("options.tfs_z", rule, "leave it out; min_p is close to it")
+        if self.repeat_last_n not in (None, *_USUAL_LAST):
+            rule = f"penalties are over all of prompt and answer, but got {self.repeat_last_n}"
+            raise UnsupportedError("options.repeat_last_n", rule, "leave it out, or say -1")
 
 
 class AskBody(BaseModel):

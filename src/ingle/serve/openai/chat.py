@@ -6,7 +6,7 @@ mean there (`fields`). Streams are `chunks`'.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Request
@@ -49,10 +49,18 @@ NAMES = {
 class ChatBody(SamplingFields, ReasoningFields):
     """What is asked for. What is not listed here is tolerated."""
 
-    refused: ClassVar[tuple[str, ...]] = (
-        *("functions", "function_call", "audio", "web_search_options", "guided_grammar"),
-        *("guided_json", "guided_regex", "guided_choice", "grammar", "structured_outputs"),
-    )
+    refused: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **SamplingFields.refused,
+        "functions": ([],),
+        "function_call": ("none", "auto"),
+        "audio": (),
+        "web_search_options": (),
+        "chat_template": ("",),
+        "add_generation_prompt": (True,),
+        "continue_final_message": (False,),
+        "echo": (False,),
+        "documents": ([],),
+    }
 
     model: StrictStr = ""
     messages: list[dict[str, Any]] = Field(min_length=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
@@ -16,10 +17,10 @@ USUAL_TOKENS = 16  # of an answer, as OpenAI's reference has it
 class CompletionBody(SamplingFields):
     """What is asked for. What is not listed here is tolerated."""
 
-    refused: ClassVar[tuple[str, ...]] = (
-        *("guided_grammar", "guided_json", "guided_regex", "guided_choice", "grammar"),
-        *("structured_outputs", "json_schema", "prompt_embeds"),
-    )
+    refused: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **SamplingFields.refused,
+        "prompt_embeds": (),
+    }
 
     model: StrictStr = ""
     prompt: Any
@@ -36,7 +37,6 @@ class CompletionBody(SamplingFields):
 
     def options(self) -> dict[str, Any]:
         """As `LLM.generate` takes them. Raises IngleError."""
-        self.check_refused()
         most = USUAL_TOKENS if self.max_tokens is None else self.max_tokens
         found = {
             "max_tokens": None if most == -1 else most,
@@ -54,7 +54,8 @@ class CompletionBody(SamplingFields):
         return (self.best_of or 0) > (self.n or 1)
 
     def check(self) -> None:
-        """Raise IngleError for fields that cannot be meant together."""
+        """Raise IngleError for fields that are not here, or cannot be meant together."""
+        self.check_refused()
         count = self.n or 1
         if self.suffix:
             rule = f"text is continued at its end alone, but got {self.suffix!r:.40}"

@@ -44,8 +44,8 @@ def router(rack: Rack) -> APIRouter:
     @routes.post("/v1/completions", response_model=None)
     async def completions(body: CompletionBody, request: Request) -> Response:
         """Continue text."""
+        body.check()
         with named(_NAMES | body.names()):
-            body.check()
             options = body.options()
             model = await rack.model(body.model)
             prompts = prompts_of(body.prompt, model)

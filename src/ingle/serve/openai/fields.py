@@ -15,6 +15,23 @@ from ingle.errors import IngleError, UnsupportedError
 
 Number = StrictFloat | StrictInt
 
+# Fields of other servers that would change the answer and are not here, and the values of each
+# that change nothing.
+_ABSENT: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("min_tokens", "mirostat", "xtc_probability", "dry_multiplier"), (0,)),
+    **dict.fromkeys(("dynatemp_range", "top_a", "no_repeat_ngram_size"), (0,)),
+    **dict.fromkeys(("ignore_eos", "use_beam_search", "include_stop_str_in_output"), (False,)),
+    **dict.fromkeys(("bad_words", "logits_processors", "allowed_token_ids"), ([],)),
+    **dict.fromkeys(("guided_json", "guided_grammar", "grammar", "structured_outputs"), ("",)),
+    **dict.fromkeys(("guided_regex", "guided_choice", "json_schema"), ("",)),
+    "prompt_logprobs": (),
+    "truncate_prompt_tokens": (-1,),
+    "tfs_z": (1,),
+    "repeat_last_n": (-1, 64),  # all, and llama.cpp's usual
+    "modalities": (["text"], []),
+}
+
+
 # The same wish in several words: the nearest effort that models are trained for.
 _EFFORTS = {"minimal": "low", "xhigh": "high", "max": "high", "disabled": "none"}
 
@@ -29,8 +46,8 @@ class SamplingFields(BaseModel):
     """How tokens are drawn; top_k, min_p and their like are those of vLLM and llama.cpp."""
 
     model_config = ConfigDict(extra="allow")
-    refused: ClassVar[tuple[str, ...]] = ()
-    """Fields that would change the answer and are not here."""
+    refused: ClassVar[Mapping[str, tuple[Any, ...]]] = _ABSENT
+    """Fields that would change the answer and are not here; values of each that would not."""
 
     temperature: Number | None = None
     top_p: Number | None = None
@@ -51,6 +68,8 @@ class SamplingFields(BaseModel):
         found = {name: getattr(self, name) for name in SamplingFields.model_fields}
         if found["top_k"] == -1:  # vLLM's and llama.cpp's word for all
             found["top_k"] = 0
+        if found["seed"] == -1:  # theirs for any
+            found["seed"] = None
         found["logit_bias"] = biases(self.logit_bias)
         return {name: value for name, value in found.items() if value is not None}
 
@@ -62,10 +81,11 @@ class SamplingFields(BaseModel):
         return said
 
     def check_refused(self) -> None:
-        """Raise UnsupportedError for a field of `refused` that is set."""
-        for name in self.refused:
-            if (self.model_extra or {}).get(name):
-                rule = f"it is not supported, but got {(self.model_extra or {})[name]!r:.60}"
+        """Raise UnsupportedError for a field of `refused` that is set; an empty one is, too."""
+        said = self.model_extra or {}
+        for name, neutral in self.refused.items():
+            if said.get(name) is not None and said[name] not in neutral:
+                rule = f"it is not supported, but got {said[name]!r:.60}"
                 raise UnsupportedError(name, rule, "leave it out")
 
 

@@ -28,7 +28,14 @@ NAMES = {
 class ResponseBody(SamplingFields, ReasoningFields):
     """What is asked for. What is not listed here is tolerated."""
 
-    refused: ClassVar[tuple[str, ...]] = ("background", "conversation", "prompt")
+    refused: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **SamplingFields.refused,
+        "background": (False,),
+        "conversation": ("",),
+        "prompt": ("",),
+        "response_format": (),
+        "n": (1,),
+    }
 
     model: StrictStr = ""
     input: StrictStr | list[dict[str, Any]] | None = None
