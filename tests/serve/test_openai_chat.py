@@ -181,7 +181,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_completion_tokens": 0}, "max_completion_tokens"),
     ({"logit_bias": {"a": 1}}, "logit_bias"),
     ({"logit_bias": {"5": 1000}}, "logit_bias"),
-    ({"seed": -1}, "seed"),
+    ({"seed": -2}, "seed"),
     ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
 ]
 
@@ -195,6 +195,43 @@ def test_what_is_wrong_is_named(ask: Callable[..., Any], wrong: dict[str, Any], 
         assert answer.json()["error"]["param"] == field
 
     asyncio.run(run())
+
+
+NEUTRAL: list[dict[str, Any]] = [
+    {"seed": -1},
+    {"top_p": 0},
+    {"top_k": -1},
+    {"max_tokens": -1},
+]
+
+
+@pytest.mark.parametrize("neutral", NEUTRAL)
+def test_words_of_other_clients_are_understood(
+    ask: Callable[..., Any], neutral: dict[str, Any]
+) -> None:
+    async def run() -> None:
+        async with ask() as http:
+            answer = await http.post("/v1/chat/completions", json=user("x") | neutral)
+        assert answer.json()["choices"][0]["message"]["content"] == "You said: x"
+
+    asyncio.run(run())
+
+
+def test_tools_that_may_not_be_called_need_no_model_that_can(ask: Callable[..., Any]) -> None:
+    tools = [{"type": "function", "function": {"name": "look"}}]
+
+    async def run() -> list[httpx.Response]:
+        async with ask() as http:
+            asked = user("x") | {"tools": tools}
+            path = "/v1/chat/completions"
+            return [
+                await http.post(path, json=asked | {"tool_choice": "none"}),
+                await http.post(path, json=asked),
+            ]
+
+    without, wanted = asyncio.run(run())
+    assert without.json()["choices"][0]["message"]["content"] == "You said: x"
+    assert (wanted.status_code, wanted.json()["error"]["param"]) == (400, "tools")
 
 
 def test_what_is_unknown_is_tolerated(ask: Callable[..., Any]) -> None:

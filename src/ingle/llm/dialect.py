@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ingle.chat.message import Message
 from ingle.chat.template import render_ids
+from ingle.errors import UnsupportedError
 from ingle.llm.constraint import template_constraint
 from ingle.llm.reader import Reader, TextReader
 from ingle.llm.reasoning import opens_reasoning, template_variables
@@ -71,7 +72,7 @@ class TemplateDialect:
     def prepare(self, turns: Turns, wishes: Wishes) -> Prepared:
         variables = template_variables(self._template, wishes.reasoning, wishes.variables)
         if wishes.choice is not None and wishes.choice.declared:
-            variables["tools"] = self._declared(wishes.choice)
+            variables |= self._declared(wishes.choice)
         said = [_as_template_message(turn) for turn in turns]
         if "developer" not in self._template:  # the newer word for the same role
             said = [{**m, "role": "system"} if m.get("role") == "developer" else m for m in said]
@@ -90,11 +91,19 @@ class TemplateDialect:
         reader = TextReader(self._tokenizer, wishes.stops, inside, _scanner(wishes))
         return Prepared(ids, reader, held, inside)
 
-    def _declared(self, choice: ToolChoice) -> list[dict[str, Any]]:
+    def _declared(self, choice: ToolChoice) -> dict[str, Any]:
+        """The tools as a variable; nothing of a template that has no place for them, if none may
+        be called. Raises UnsupportedError if some may.
+        """
         from ingle.chat.tools.written import check_template
 
-        check_template(self._template)
-        return [tool.as_openai() for tool in choice.declared]
+        try:
+            check_template(self._template)
+        except UnsupportedError:
+            if choice.tools:
+                raise
+            return {}
+        return {"tools": [tool.as_openai() for tool in choice.declared]}
 
 
 def _scanner(wishes: Wishes) -> CallScanner | None:
