@@ -1,5 +1,6 @@
 """Owns an answer as Anthropic's API tells it: a message of blocks, or the events that build it.
 
+Both have the same blocks in the same order: that in which the model wrote them.
 Events follow one another as the reference has them: message_start, then for each block its start,
 deltas and stop, then message_delta with the reason and the counts, and message_stop.
 """
@@ -36,13 +37,20 @@ class Reply:
     id: str = field(default_factory=lambda: f"msg_{secrets.token_hex(12)}")
     _index: int = -1  # of the block at hand
     _kind: str | None = None  # of the block at hand; None between blocks
-    _thought: str = ""  # in the block at hand
+    _gap: str = ""  # blanks that are told once more text follows
+    _blocks: list[dict[str, Any]] = field(default_factory=list)  # so far
+    _written: list[str] = field(default_factory=list)  # of each of them: text, thought, arguments
 
     def start(self) -> Iterator[bytes]:
         """The first events."""
         usage = {"input_tokens": self.prompt_tokens, "output_tokens": 0}
         yield _event("message_start", message=self._message([], None, None, usage))
         yield ping()
+
+    def note(self, piece: Piece) -> None:
+        """Keeps one piece for `whole`."""
+        for _ in self.told(piece):
+            pass
 
     def told(self, piece: Piece) -> Iterator[bytes]:
         """Events for one piece."""
@@ -52,6 +60,7 @@ class Reply:
             yield self._begin("tool_use", block)
         elif isinstance(piece, CallText):
             if piece.text:
+                self._written[-1] += piece.text
                 yield self._delta("input_json_delta", partial_json=piece.text)
         elif isinstance(piece, Part) and piece.text:
             yield from self._thinking(piece.text) if piece.is_reasoning else self._text(piece.text)
@@ -65,28 +74,24 @@ class Reply:
         yield _event("message_stop")
 
     def whole(self, done: Completion) -> dict[str, Any]:
-        """The answer at once."""
+        """The answer at once, after `note` of all its pieces."""
         reason, stop = _reason(done)
-        return self._message(self._blocks(done), reason, stop, usage_of(done))
+        blocks = [self._finished(index, done) for index in range(len(self._blocks))]
+        return self._message(blocks, reason, stop, usage_of(done))
 
-    def _blocks(self, done: Completion) -> list[dict[str, Any]]:
-        blocks: list[dict[str, Any]] = []
-        if done.reasoning and self.shows_thinking:
-            text = "" if self.omits_thinking else done.reasoning
-            signature = _signature(done.reasoning)
-            blocks.append({"type": "thinking", "thinking": text, "signature": signature})
-        if done.answer:
-            blocks.append({"type": "text", "text": done.answer})
-        for call in done.tool_calls:
-            is_cut = done.cut_call and call is done.tool_calls[-1]
-            given = None if is_cut else _object(call.arguments)
-            block: dict[str, Any] = {"type": "tool_use", "id": call.id, "name": call.name}
-            if given is None:  # as text, so that nobody makes it
-                said = f"{call.name} {call.arguments}".rstrip()
-                blocks.append({"type": "text", "text": said})
-            else:
-                blocks.append(block | {"input": given})
-        return blocks
+    def _finished(self, index: int, done: Completion) -> dict[str, Any]:
+        """A block with all that was written in it."""
+        block, written = self._blocks[index], self._written[index]
+        if block["type"] == "text":
+            return block | {"text": written}
+        if block["type"] == "thinking":
+            shown = "" if self.omits_thinking else written
+            return block | {"thinking": shown, "signature": _signature(written)}
+        calls = [i for i, one in enumerate(self._blocks) if one["type"] == "tool_use"]
+        given = None if done.cut_call and index == calls[-1] else _object(written)
+        if given is None:  # as text, so that nobody makes it
+            return {"type": "text", "text": f"{block['name']} {written}".rstrip()}
+        return block | {"input": given}
 
     def _message(
         self,
@@ -108,8 +113,13 @@ class Reply:
 
     def _text(self, text: str) -> Iterator[bytes]:
         if self._kind != "text":
+            self._gap += text
+            if self._gap.isspace():
+                return
+            text, self._gap = self._gap, ""
             yield from self._stop()
             yield self._begin("text", {"type": "text", "text": ""})
+        self._written[-1] += text
         yield self._delta("text_delta", text=text)
 
     def _thinking(self, text: str) -> Iterator[bytes]:
@@ -118,12 +128,14 @@ class Reply:
         if self._kind != "thinking":
             yield from self._stop()
             yield self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-        self._thought += text
+        self._written[-1] += text
         if not self.omits_thinking:
             yield self._delta("thinking_delta", thinking=text)
 
     def _begin(self, kind: str, block: dict[str, Any]) -> bytes:
-        self._index, self._kind, self._thought = self._index + 1, kind, ""
+        self._index, self._kind, self._gap = self._index + 1, kind, ""
+        self._blocks.append(block)
+        self._written.append("")
         return _event("content_block_start", index=self._index, content_block=block)
 
     def _delta(self, kind: str, **said: Any) -> bytes:
@@ -135,7 +147,7 @@ class Reply:
         if self._kind is None:
             return
         if self._kind == "thinking":
-            yield self._delta("signature_delta", signature=_signature(self._thought))
+            yield self._delta("signature_delta", signature=_signature(self._written[-1]))
         yield _event("content_block_stop", index=self._index)
         self._kind = None
 

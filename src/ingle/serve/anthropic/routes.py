@@ -48,7 +48,7 @@ def router(rack: Rack, recall: Recall) -> APIRouter:
             events = lively(_events(reply, single), ping, PING_S)
             return StreamingResponse(events, headers=sse.HEADERS, media_type=sse.MEDIA_TYPE)
         with named(NAMES):
-            done = await whole(single, request)
+            done = await whole(single, request, reply.note)
         return Response(status_code=499) if done is None else JsonBody(reply.whole(done))
 
     @routes.post("/v1/messages/count_tokens")
