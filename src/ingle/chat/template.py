@@ -136,6 +136,14 @@ def _beginnings(specials: Iterable[str]) -> re.Pattern[str]:
     )
 
 
+def check_jinja(template: str, where: str) -> None:
+    """Raise IngleError naming `where` unless a template compiles."""
+    try:
+        _compile(template)
+    except IngleError as error:
+        raise type(error)(where, error.rule, error.hint) from None
+
+
 @cache
 def _environment() -> TemplateEnvironment:
     return TemplateEnvironment()

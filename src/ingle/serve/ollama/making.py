@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import ConfigDict, Field, StrictStr
 
 from ingle import hub
+from ingle.chat.template import check_jinja
 from ingle.errors import UnsupportedError
 from ingle.hub import modelfile
 from ingle.hub.modelfile import Modelfile
@@ -51,6 +52,12 @@ class CreateBody(NameBody):
             if getattr(self, name):
                 rule = "a model is made of a base and settings, but got this"
                 raise UnsupportedError(name, rule, hint)
+        made = self._made()
+        if made.template:
+            check_jinja(made.template, "template")
+        return made
+
+    def _made(self) -> Modelfile:
         if self.modelfile:
             return modelfile.parse(self.modelfile, Path("modelfile"))
         licence = "\n\n".join(self.license) if isinstance(self.license, list) else self.license
