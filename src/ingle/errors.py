@@ -30,6 +30,15 @@ class UnsupportedError(IngleError):
     """A valid wish that this build cannot fulfil: an architecture, a tensor type, an option."""
 
 
+class PromptTooLongError(IngleError):
+    """A prompt has more tokens than the context that it is to be answered in."""
+
+    def __init__(self, num_tokens: int, context: int, hint: str = "shorten the prompt") -> None:
+        self.num_tokens, self.context = num_tokens, context
+        rule = f"prompt must have 1 to {context} tokens, but got {num_tokens}"
+        super().__init__("prompt", rule, hint)
+
+
 class ModelNotFoundError(IngleError):
     """No registry entry, file or repository answers to a model's name."""
 

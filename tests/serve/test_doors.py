@@ -60,6 +60,11 @@ def test_what_needs_no_key(script: Script) -> None:
     assert statuses(script, Doors(Keys(["k"])), *asked) == [200, 200, 200, 200, 401, 401]
 
 
+def test_heads_without_their_bodies(script: Script) -> None:
+    asked = [{"method": "HEAD", "url": f"/{path}"} for path in ("health", "ready", "v1/models")]
+    assert statuses(script, Doors(), *asked) == [200, 200, 200]
+
+
 def test_a_refusal_says_how_to_send_a_key(script: Script) -> None:
     async def run() -> httpx.Response:
         async with http(script, Doors(Keys(["k"]))) as made:
@@ -68,6 +73,7 @@ def test_a_refusal_says_how_to_send_a_key(script: Script) -> None:
     told = asyncio.run(run())
     assert told.headers["www-authenticate"] == "Bearer"
     assert "Authorization: Bearer KEY" in told.json()["error"]["message"]
+    assert told.json()["error"]["code"] == "invalid_api_key"
 
 
 def test_without_keys_only_the_own_machine_may_end_the_server(script: Script) -> None:

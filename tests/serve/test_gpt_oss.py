@@ -304,6 +304,9 @@ def test_a_conversation_is_kept(
     assert "Be brief." not in model.script.prompts[-1]  # instructions are of one response
     found = client.responses.retrieve(first.id)
     assert found.output_text == "Hello there." and found.metadata == {"a": "b"}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.retrieve(first.id, extra_query={"stream": "true"})
+    assert refused.value.param == "stream"
     (item,) = client.responses.input_items.list(first.id)
     assert item.content[0].text == "hi"  # type: ignore[union-attr]
     client.responses.delete(first.id)

@@ -72,7 +72,9 @@ def test_a_prompt_is_echoed_with_its_scores(ask: Ask, script: Script) -> None:
     assert "".join(found["tokens"]) == choice["text"]
     assert found["token_logprobs"][0] is None and found["top_logprobs"][0] is None
     assert all(isinstance(one, float) for one in found["token_logprobs"][1:])
-    assert all(len(one) == 1 for one in found["top_logprobs"][1:])
+    likeliest, own = found["top_logprobs"][1:], found["tokens"][1:]
+    assert all(token in one and len(one) <= 2 for one, token in zip(likeliest, own, strict=True))
+    assert {len(one) for one in likeliest} == {1, 2}  # some tokens are not the likeliest
     places = zip(found["tokens"], found["text_offset"], strict=True)
     assert all(choice["text"][at:].startswith(token) for token, at in places)
     (bare,) = complete(ask, echo=True, logprobs=1, max_tokens=0)["choices"]

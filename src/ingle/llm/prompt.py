@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ingle.errors import IngleError
+from ingle.errors import IngleError, PromptTooLongError
 from ingle.tokenizer import Tokenizer
 
 _TURNS = ("<|start|>", "<|im_start|>", "<|start_header_id|>", "<|turn>")  # of chat formats
@@ -30,8 +30,7 @@ def check_length(num_tokens: int, context: int, most: int) -> None:
     """Raise IngleError for a prompt longer than the context; most: tokens that the model takes."""
     if num_tokens <= context:
         return
-    rule = f"prompt must have 1 to {context} tokens, but got {num_tokens}"
     hint = f"shorten the prompt: the model takes {most} tokens at most"
     if num_tokens <= most and context < most:
         hint = f"shorten the prompt, or load the model with a larger context, up to {most}"
-    raise IngleError("prompt", rule, hint)
+    raise PromptTooLongError(num_tokens, context, hint)

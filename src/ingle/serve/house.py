@@ -40,11 +40,13 @@ def router(rack: Rack, life: Life, metrics: Metrics) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["ingle"])
 
+    @routes.head("/health", include_in_schema=False)
     @routes.get("/health")
     async def health() -> dict[str, str]:
         """Whether the server answers."""
         return {"status": "ok", "version": __version__}
 
+    @routes.head("/ready", include_in_schema=False, response_model=None)
     @routes.get("/ready", response_model=None)
     async def ready() -> Response:
         """Whether a request would be taken now: 503 while the server ends or its line is full."""

@@ -14,7 +14,13 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from ingle.errors import IngleError, ModelNotFoundError, UnreachableError, UnsupportedError
+from ingle.errors import (
+    IngleError,
+    ModelNotFoundError,
+    PromptTooLongError,
+    UnreachableError,
+    UnsupportedError,
+)
 from ingle.runtime import BusyError, DeadlineError
 
 _SHOWN = 80  # characters of a value that is wrong
@@ -23,13 +29,17 @@ _TOOL = "tool "  # before a tool's name, where it is the place of a mistake
 
 @dataclass(frozen=True)
 class Refusal:
-    """message: for a person. where: the field that is wrong, if one is. code: for programs."""
+    """message: for a person. where: the field that is wrong, if one is. code: for programs.
+
+    sizes: of a prompt that is too long, its tokens and the most there may be.
+    """
 
     status: int
     message: str
     where: str | None = None
     code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    sizes: tuple[int, int] | None = None
 
 
 def refusal_of(error: Exception) -> Refusal:
@@ -37,7 +47,9 @@ def refusal_of(error: Exception) -> Refusal:
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
-        return Refusal(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+        code = "invalid_api_key" if error.status_code == 401 else None
+        headers = dict(error.headers or {})
+        return Refusal(error.status_code, str(error.detail), code=code, headers=headers)
     if isinstance(error, BusyError):
         return _overloaded(str(error), error.retry_after_s)
     if isinstance(error, DeadlineError):
@@ -46,9 +58,11 @@ def refusal_of(error: Exception) -> Refusal:
         return Refusal(404, str(error), "model", "model_not_found")
     if isinstance(error, UnreachableError):
         return Refusal(502, str(error))
+    if isinstance(error, PromptTooLongError):
+        sizes = error.num_tokens, error.context
+        return Refusal(400, str(error), error.where, "context_length_exceeded", sizes=sizes)
     if isinstance(error, IngleError):
-        code = "context_length_exceeded" if _too_long(error) else None
-        return Refusal(400, str(error), error.where, code)
+        return Refusal(400, str(error), error.where)
     if isinstance(error, MemoryError):
         return _overloaded("the server has no memory left for this request", 1.0)
     return Refusal(500, "the server met a bug of its own; its log says more")
@@ -112,7 +126,3 @@ def _field(mistake: Mapping[str, Any], body: Any) -> str:
         elif mistake["type"] == "missing" and at == len(parts) - 1:
             found.append(str(part))
     return ".".join(found)
-
-
-def _too_long(error: IngleError) -> bool:
-    return error.where == "prompt" and "tokens, but got" in error.rule

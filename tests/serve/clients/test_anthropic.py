@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -196,8 +197,11 @@ def test_what_is_wrong_is_named(url: str, wrong: dict[str, Any], field: str) -> 
 
 
 def test_mistakes_are_the_clients_own_exceptions(client: anthropic.Anthropic) -> None:
-    with pytest.raises(anthropic.BadRequestError, match="must have 1 to 256 tokens"):
+    with pytest.raises(anthropic.BadRequestError) as told:
         client.messages.create(**scripted("x" * 1000))
+    assert isinstance(told.value.body, dict)
+    said = told.value.body["error"]["message"]
+    assert re.match(r"prompt is too long: 1\d{3} tokens > 256 maximum\n", said)
     with (
         pytest.raises(anthropic.BadRequestError, match="1 to 256 tokens"),
         client.messages.stream(**scripted("x" * 1000)),

@@ -27,5 +27,7 @@ def body_of(refusal: Refusal) -> dict[str, Any]:
     {'type': 'error', 'error': {'type': 'not_found_error', 'message': 'no such model'}}
     """
     usual = "invalid_request_error" if refusal.status < 500 else "api_error"
-    kind = _KINDS.get(refusal.status, usual)
-    return {"type": "error", "error": {"type": kind, "message": refusal.message}}
+    kind, message = _KINDS.get(refusal.status, usual), refusal.message
+    if refusal.sizes is not None:  # clients look for these words, and make room
+        message = "prompt is too long: {} tokens > {} maximum\n{}".format(*refusal.sizes, message)
+    return {"type": "error", "error": {"type": kind, "message": message}}

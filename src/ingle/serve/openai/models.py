@@ -15,6 +15,7 @@ def router(rack: Rack) -> APIRouter:
     """The routes of this dialect."""
     routes = APIRouter(tags=["OpenAI"])
 
+    @routes.head("/v1/models", include_in_schema=False)
     @routes.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
         """The models that can be asked for; in Anthropic's words to clients of its API."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ingle.errors import IngleError
+from ingle.errors import IngleError, PromptTooLongError
 from ingle.serve.rack import Answering
 
 MAX_PROMPTS = 1024
@@ -55,8 +55,7 @@ def _prompt(said: Any, model: Answering, begin: list[int]) -> Prompt:
         rule = f"it must have a token to go on from, but got {said!r:.60}"
         raise IngleError("prompt", rule, "this model has no beginning token: say something")
     if len(found.ids) > model.context_tokens:
-        rule = f"prompt must have 1 to {model.context_tokens} tokens, but got {len(found.ids)}"
-        raise IngleError("prompt", rule, "shorten the prompt")
+        raise PromptTooLongError(len(found.ids), model.context_tokens)
     return found
 
 

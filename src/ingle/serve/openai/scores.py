@@ -28,6 +28,7 @@ class Scores:
         """The tokens that follow."""
         for found in tokens:
             top = {shown(other): number(other.logprob) for other in found.top}
+            top.setdefault(shown(found), number(found.logprob))
             self._put(shown(found), number(found.logprob), top, found.data)
 
     def taken(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from ingle.chat.message import Message
-from ingle.errors import IngleError
+from ingle.errors import IngleError, UnsupportedError
 from ingle.llm import Completion
 from ingle.serve import exchange, sse
 from ingle.serve.connection import unless_gone
@@ -67,8 +67,11 @@ def router(rack: Rack, recall: Recall, store: ResponseStore) -> APIRouter:
         return JsonBody({"object": "response.input_tokens", "input_tokens": count})
 
     @routes.get("/v1/responses/{response_id}", response_model=None)
-    async def retrieve(response_id: str) -> Response:
-        """A response that was kept."""
+    async def retrieve(response_id: str, stream: bool = False) -> Response:
+        """A response that was kept. stream: is not here."""
+        if stream:
+            rule = "a response that is kept is told at once, but got a wish for its events"
+            raise UnsupportedError("stream", rule, "leave it out")
         found = await asyncio.to_thread(store.get, response_id)
         return _missing(response_id) if found is None else JsonBody(found.body)
 
