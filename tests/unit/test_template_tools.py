@@ -126,6 +126,29 @@ def test_calls_are_held_to_their_schema(marks: tuple[str, ...], choice: ToolChoi
         assert not accepts(call.replace('"Rome"', "3"))
 
 
+def test_references_of_a_tool_are_to_its_own_schema() -> None:
+    pair = {"$defs": {"b": {"enum": ["x"]}}, "properties": {"a": {"$ref": "#/$defs/b"}}}
+    pair |= {"type": "object", "required": ["a"], "additionalProperties": False}
+    other = {**pair, "$defs": {"b": {"enum": ["y"]}}}
+    tools = (Tool("one", parameters=pair), Tool("two", parameters=other))
+    words = tokenizer()
+
+    def accepts(name: str, value: str) -> bool:
+        choice = ToolChoice.of("required", tools)
+        held = template_constraint(words, "", "", None, choice=choice)
+        assert held is not None
+        call = f'<tool_call>\n{{"name": "{name}", "arguments": {{"a": "{value}"}}}}\n</tool_call>'
+        for token in words.encode_with_specials(call):
+            bits = held.mask()
+            if bits is not None and not allows(bits, token):
+                return False
+            held.advance(token)
+        return True
+
+    assert accepts("one", "x") and accepts("two", "y")
+    assert not accepts("one", "y") and not accepts("two", "x")
+
+
 def test_a_template_that_takes_tools_is_given_them_and_calls_come_back_as_objects() -> None:
     dialect = TemplateDialect(tokenizer(), CHATML)
     call = ToolCall("weather", '{"city": "Rome"}', "call_0")

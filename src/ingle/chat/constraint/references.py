@@ -1,4 +1,4 @@
-"""Owns whether a schema's references lead to something: one that leads but to itself says nothing.
+"""Owns a schema's references: whether they lead to something, and where within another schema.
 
 It does not know grammars, nor what else a schema may say.
 """
@@ -24,6 +24,23 @@ def check_references(schema: Mapping[str, Any], where: str) -> None:
         if not _leads(schema, node, frozenset()):
             rule = f"a schema must not lead to itself alone, but got {dict(node)!r:.80}"
             raise IngleError(where, rule, "let its $ref lead to a type")
+
+
+def moved(schema: Any, to: str) -> Any:
+    """`schema` as part of another one, at the pointer `to`: its references lead to what they did.
+
+    >>> moved({"items": {"$ref": "#/$defs/a"}}, "/properties/x")
+    {'items': {'$ref': '#/properties/x/$defs/a'}}
+    """
+    if isinstance(schema, list):
+        return [moved(inner, to) for inner in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found = {n: inner if n in _VALUES else moved(inner, to) for n, inner in schema.items()}
+    reference = found.get("$ref")
+    if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
+        found["$ref"] = f"#{to}{reference[1:]}"
+    return found
 
 
 def _nodes(node: Any) -> Iterator[Mapping[str, Any]]:

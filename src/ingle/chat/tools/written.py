@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 
 from ingle.chat.constraint.grammar import WHITESPACE
+from ingle.chat.constraint.references import moved
 from ingle.chat.message import ToolCall
 from ingle.chat.tools.choice import ToolChoice
 from ingle.chat.tools.tool import Tool
@@ -36,11 +37,14 @@ def schema_of(tools: Sequence[Tool]) -> dict[str, object]:
     calls = [
         {
             "type": "object",
-            "properties": {"name": {"const": tool.name}, "arguments": tool.schema},
+            "properties": {
+                "name": {"const": tool.name},
+                "arguments": moved(tool.schema, f"/anyOf/{index}/properties/arguments"),
+            },
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
-        for tool in tools
+        for index, tool in enumerate(tools)
     ]
     return {"x-guidance": {"lenient": True, "whitespace_pattern": WHITESPACE}, "anyOf": calls}
 
