@@ -3,9 +3,9 @@
     python benchmarks/int8_quality.py FOLDER --calibration VALID.txt --test TEST.txt --folder DIR
         [--chunks 4] [--windows 2] [--group 64]
 
-FOLDER: a checkpoint of plain floats in Hugging Face's layout, with its tokenizer. Inputs are rounded
-by the native kernels. Rows are kept in DIR, so the same command goes on where it was. Last line:
-JSON.
+FOLDER: a checkpoint of plain floats in Hugging Face's layout, with its tokenizer. Inputs are
+rounded by the native kernels. Rows are kept in DIR, so the same command goes on where it was. Last
+line: JSON.
 """
 
 from __future__ import annotations
