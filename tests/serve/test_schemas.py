@@ -126,3 +126,15 @@ def test_references_that_lead_on(schema: dict[str, Any]) -> None:
 def test_references_that_lead_back(schema: dict[str, Any]) -> None:
     with pytest.raises(IngleError, match="itself alone"):
         check_references(schema, "format")
+
+
+def test_many_ways_back_are_no_more_work_than_one() -> None:
+    size = 60  # 2^60 ways through the ring
+    both = [{"anyOf": [{"$ref": f"#/$defs/{(i + 1) % size}"}] * 2} for i in range(size)]
+    with pytest.raises(IngleError, match="itself alone"):
+        check_references({"$defs": {str(i): one for i, one in enumerate(both)}}, "format")
+
+
+def test_references_may_be_a_long_chain() -> None:
+    chain: dict[str, Any] = {str(i): {"$ref": f"#/$defs/{i + 1}"} for i in range(5000)}
+    check_references({"$defs": chain | {"5000": {"type": "string"}}}, "format")

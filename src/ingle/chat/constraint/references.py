@@ -5,7 +5,7 @@ It does not know grammars, nor what else a schema may say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ingle.errors import IngleError
@@ -18,11 +18,24 @@ def check_references(schema: Mapping[str, Any], where: str) -> None:
     """Raise IngleError for a schema that is, by its references, itself and nothing else.
 
     schema: nested as deep as JSON parsers allow, and no deeper. References that lead nowhere, or
-    out of the schema, are passed over.
+    out of the schema, are passed over. Takes time in proportion to the schema's size, as the
+    emptiness of a grammar is decided: what ends settles what leads to it.
     """
-    for node in _nodes(schema):
-        if not _leads(schema, node, frozenset()):
-            rule = f"a schema must not lead to itself alone, but got {dict(node)!r:.80}"
+    nodes = _nodes(schema)
+    open_ways = {key: _ways(schema, node) for key, node in nodes.items()}
+    waiting: dict[int, list[tuple[int, int]]] = {}  # a node: the ways, of which nodes, that take it
+    for key, ways in open_ways.items():
+        for number, targets in ways.items():
+            for target in targets:
+                waiting.setdefault(target, []).append((key, number))
+    ended = [key for key, ways in open_ways.items() if not ways]
+    while ended:
+        for key, number in waiting.pop(ended.pop(), ()):
+            if open_ways[key].pop(number, None) is not None and not open_ways[key]:
+                ended.append(key)
+    for key, ways in open_ways.items():
+        if ways:
+            rule = f"a schema must not lead to itself alone, but got {dict(nodes[key])!r:.80}"
             raise IngleError(where, rule, "let its $ref lead to a type")
 
 
@@ -43,33 +56,30 @@ def moved(schema: Any, to: str) -> Any:
     return found
 
 
-def _nodes(node: Any) -> Iterator[Mapping[str, Any]]:
-    """Whatever refers to something."""
-    if isinstance(node, Mapping):
-        if isinstance(node.get("$ref"), str):
-            yield node
-        for name, inner in node.items():
-            if name not in _VALUES:
-                yield from _nodes(inner)
-    elif isinstance(node, list):
-        for inner in node:
-            yield from _nodes(inner)
+def _nodes(schema: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """All objects of a schema, and what its references lead to, by identity."""
+    found: dict[int, Mapping[str, Any]] = {}
+    left: list[Any] = [schema]
+    while left:
+        node = left.pop()
+        if isinstance(node, list):
+            left.extend(node)
+        elif isinstance(node, Mapping) and id(node) not in found:
+            found[id(node)] = node
+            left.extend(inner for name, inner in node.items() if name not in _VALUES)
+            if isinstance(node.get("$ref"), str):
+                left.append(_target(schema, node["$ref"]))
+    return found
 
 
-def _leads(schema: Mapping[str, Any], node: Any, passed: frozenset[int]) -> bool:
-    """Whether one of the ways on from `node` ends. passed: the nodes that led here."""
-    if not isinstance(node, Mapping):
-        return True
-    if id(node) in passed:
-        return False
-    passed |= {id(node)}
+def _ways(schema: Mapping[str, Any], node: Mapping[str, Any]) -> dict[int, list[int]]:
+    """What `node` needs to end: by number, nodes of which one must. Nothing if it ends here."""
     if isinstance(node.get("$ref"), str):
-        return _leads(schema, _target(schema, node["$ref"]), passed)
-    return all(
-        any(_leads(schema, one, passed) for one in node[name])
-        for name in _CHOICES
-        if isinstance(node.get(name), list) and node[name]
-    )
+        choices = [[_target(schema, node["$ref"])]]
+    else:
+        choices = [node[name] for name in _CHOICES if isinstance(node.get(name), list)]
+    taken = (one for one in choices if one and all(isinstance(way, Mapping) for way in one))
+    return {number: [id(way) for way in one] for number, one in enumerate(taken)}
 
 
 def _target(schema: Mapping[str, Any], reference: str) -> Any:
