@@ -42,15 +42,21 @@ SCHEMES = {
 ROUNDING = [name for name, scheme in SCHEMES.items() if scheme.activations != "none"]
 
 
+def written(scheme: Scheme, folder: Path) -> Path:
+    """A small model as an INT8 folder."""
+    source, out, text = folder / "source", folder / "out", folder / "text.txt"
+    synthesize("tiny-llama", source, layout="hf")
+    text.write_text("Whenever I find myself growing grim about the mouth. " * 20)
+    observers = calibrate(str(source), str(text), 32, 3) if scheme.activations == "static" else {}
+    write_int8(make_plan(source, scheme, observers), out)
+    return out
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SCHEMES)
 def test_transformers_says_the_same(name: str, tmp_path: Path) -> None:
-    source, out, text = tmp_path / "source", tmp_path / "out", tmp_path / "text.txt"
-    synthesize("tiny-llama", source, layout="hf")
-    text.write_text("Whenever I find myself growing grim about the mouth. " * 20)
     scheme = SCHEMES[name]
-    observers = calibrate(str(source), str(text), 32, 3) if scheme.activations == "static" else {}
-    write_int8(make_plan(source, scheme, observers), out)
+    out = written(scheme, tmp_path)
 
     subject = Subject.open(str(out), 64, backend="reference")
     ours = np.concatenate([rows for _, rows in subject.scan(IDS, range(len(IDS)))])
@@ -67,12 +73,8 @@ def test_transformers_says_the_same(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ROUNDING)
 def test_inputs_are_rounded_to_the_same_bits(name: str, tmp_path: Path) -> None:
     """Whole models differ by what one last bit does to a tie; on equal inputs nothing does."""
-    source, out, text = tmp_path / "source", tmp_path / "out", tmp_path / "text.txt"
-    synthesize("tiny-llama", source, layout="hf")
-    text.write_text("Whenever I find myself growing grim about the mouth. " * 20)
     scheme = SCHEMES[name]
-    observers = calibrate(str(source), str(text), 32, 3) if scheme.activations == "static" else {}
-    write_int8(make_plan(source, scheme, observers), out)
+    out = written(scheme, tmp_path)
     said = json.loads((out / "config.json").read_text())["quantization_config"]
     file = CompressedFile(SafetensorsFile.open(out), read_config(said, "config.json"))
     model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()

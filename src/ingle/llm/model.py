@@ -29,7 +29,7 @@ from ingle.llm.harmony_dialect import HarmonyDialect, speaks_harmony
 from ingle.llm.named import named
 from ingle.llm.opening import allowed, check_arithmetic, check_counts
 from ingle.llm.options import ChatOptions, GenerateOptions, given, given_chat, request
-from ingle.llm.prompt import check_length, checked_ids, turn_ids
+from ingle.llm.prompt import check_length, check_no_stream, checked_ids, turn_ids
 from ingle.llm.reader import Reader, TextReader
 from ingle.llm.settings import OtherSettings, check_placement, renamed
 from ingle.llm.source import Source
@@ -195,7 +195,7 @@ class LLM:
         made = self._continuations(prompt, options)
         if isinstance(prompt, str):
             return made[0] if stream else made[0].whole()
-        _check_no_stream(stream)
+        check_no_stream(stream)
         return [one.whole() for one in made]
 
     @overload
@@ -245,7 +245,7 @@ class LLM:
         if isinstance(prompt, str):
             awaited = self._awaited(made[0])
             return awaited if stream else await awaited.whole()
-        _check_no_stream(stream)
+        check_no_stream(stream)
         return [await self._awaited(one).whole() for one in made]
 
     @overload
@@ -425,18 +425,13 @@ class LLM:
         stops = stop_strings(self._options(wishes).get("stop"))
         return [
             self._stream(
-                self._prompt_ids(text) if isinstance(text, str) else checked_ids(text),
+                self.encode(text, begin=True) if isinstance(text, str) else checked_ids(text),
                 wishes,
                 TextReader(self.tokenizer, stops),
                 held_to(self.tokenizer, wish),
             )
             for text in prompts
         ]
-
-    def _prompt_ids(self, text: str) -> list[int]:
-        ids = self.tokenizer.encode(text)
-        bos = self.tokenizer.bos_id
-        return [bos, *ids] if self.tokenizer.add_bos and bos is not None else ids
 
     def _reply(self, messages: Messages, options: Mapping[str, Any]) -> Stream | ToolLoop:
         return self._chat(messages, options).reply()
@@ -497,9 +492,3 @@ class LLM:
         check_length(len(ids), self.context_tokens, most)
         self.engine.check(asked)
         return Stream(self.engine, self.tokenizer, asked, reader, self.load_s)
-
-
-def _check_no_stream(stream: bool) -> None:
-    if stream:
-        rule = "one prompt can be streamed at a time, but got a list of them"
-        raise IngleError("stream", rule, "stream each prompt by itself")

@@ -1,4 +1,4 @@
-"""Owns what a prompt of ids must be, and which of them begin the turns of a conversation.
+"""Owns what prompts must be, and which of them begin the turns of a conversation.
 
 It does not know chat formats beyond their marks.
 """
@@ -34,3 +34,10 @@ def check_length(num_tokens: int, context: int, most: int) -> None:
     if num_tokens <= most and context < most:
         hint = f"shorten the prompt, or load the model with a larger context, up to {most}"
     raise PromptTooLongError(num_tokens, context, hint)
+
+
+def check_no_stream(stream: bool) -> None:
+    """Raise IngleError where a list of prompts is to be streamed."""
+    if stream:
+        rule = "one prompt can be streamed at a time, but got a list of them"
+        raise IngleError("stream", rule, "stream each prompt by itself")

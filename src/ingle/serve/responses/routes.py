@@ -66,6 +66,13 @@ def router(rack: Rack, recall: Recall, store: ResponseStore) -> APIRouter:
             count = model.count_prompt(messages, asked.options)
         return JsonBody({"object": "response.input_tokens", "input_tokens": count})
 
+    _add_kept(routes, store)
+    return routes
+
+
+def _add_kept(routes: APIRouter, store: ResponseStore) -> None:
+    """The routes of responses that are kept."""
+
     @routes.get("/v1/responses/{response_id}", response_model=None)
     async def retrieve(response_id: str, stream: bool = False) -> Response:
         """A response that was kept. stream: is not here."""
@@ -94,8 +101,6 @@ def router(rack: Rack, recall: Recall, store: ResponseStore) -> APIRouter:
         if found is None:
             return _missing(response_id)
         return JsonBody(_page(found.input, limit, order, after))
-
-    return routes
 
 
 @dataclass(frozen=True)
